@@ -1,0 +1,278 @@
+/**
+ * A backend in the memory of this process, with the same semantics as the real ones: for tests, demonstrations and
+ * simulations. Several of them in one process are no protection between processes.
+ */
+import { randomBytes } from "node:crypto";
+import type {
+  AcquireReply,
+  AcquireRequest,
+  Backend,
+  BackendIdentity,
+  BackendSession,
+  Capabilities,
+  Deployment,
+  ExtendReply,
+  ExtendRequest,
+  KeyRecord,
+  Quarantined,
+  RaiseReply,
+  RaiseRequest,
+  ReleaseReply,
+  StatusReply,
+} from "../backend.js";
+import { clampProposal, higherFence, mintFence, skewMicros } from "../engine/token.js";
+import { BackendError, markMismatch } from "../errors.js";
+
+/** The clocks of one memory backend. */
+export interface MemoryClock {
+  /** Milliseconds, never going back; expiry and quarantine go by it. */
+  nowMs(): number;
+  /** Wall time in microseconds; proposals are clamped to it. */
+  wallMicros(): bigint;
+}
+
+/** Options of {@link memory}. */
+export interface MemoryOptions {
+  /** What messages and logs call it. Default "memory-1", "memory-2", … */
+  readonly name?: string;
+  /** Default: the clocks of this process. */
+  readonly clock?: MemoryClock;
+  /** Names the memory that a restart begins. Default: random. Simulations pass their own. */
+  readonly newIncarnation?: () => string;
+}
+
+/** A backend in memory, with the faults of a real process to try. */
+export interface MemoryBackend extends Backend {
+  /** As if the process behind it had been restarted: with an empty memory, or with what it had. */
+  restart(memoryIs: "lost" | "kept"): void;
+}
+
+interface Lock {
+  readonly owner: string;
+  readonly fence: bigint;
+  readonly expiresAt: number;
+}
+
+interface Entry {
+  readonly lock: Lock | undefined;
+  readonly counter: bigint;
+  readonly forgetAt: number;
+}
+
+interface Mark {
+  readonly incarnation: string;
+  readonly backends: number;
+  readonly quorum: number;
+  readonly maxTtlMs: number;
+  readonly joined: boolean;
+  readonly quarantinedUntil: number;
+  readonly identity: BackendIdentity;
+}
+
+const CAPABILITIES: Capabilities = { earlyByMs: 0, lateByMs: 0, expiryClock: "monotonic", durable: false };
+
+const PROCESS_CLOCK: MemoryClock = {
+  nowMs: () => performance.now(),
+  wallMicros: () => BigInt(Date.now()) * 1000n,
+};
+
+const SWEEP_EVERY = 1024;
+
+let unnamed = 0;
+
+/**
+ * A backend in the memory of this process.
+ *
+ * @example
+ * ```ts
+ * import { createLocker } from "quorum-lock";
+ * import { memory } from "quorum-lock/memory";
+ *
+ * const locker = createLocker({ backends: [memory(), memory(), memory()] });
+ * await locker.withLock("invoice:42", async (lease) => console.log(lease.token));
+ * await locker.close();
+ * ```
+ */
+export function memory(options: MemoryOptions = {}): MemoryBackend {
+  const name = options.name ?? `memory-${++unnamed}`;
+  const clock = options.clock ?? PROCESS_CLOCK;
+  const newIncarnation = options.newIncarnation ?? (() => randomBytes(16).toString("hex"));
+  const entries = new Map<string, Entry>();
+  let mark: Mark | undefined;
+  let incarnation = newIncarnation();
+  let untilSweep = SWEEP_EVERY;
+
+  function open(deployment: Deployment): BackendSession {
+    const skew = skewMicros(deployment.clockSkewMs);
+
+    /** The mark of this memory, written when it is missing or belongs to another; refuses another configuration. */
+    function currentMark(): Mark {
+      if (mark === undefined || mark.incarnation !== incarnation) {
+        const { backends, quorum, maxTtlMs } = deployment;
+        const quarantine = deployment.restartGuard === "off" ? 0 : deployment.quarantineMs;
+        mark = {
+          incarnation,
+          backends,
+          quorum,
+          maxTtlMs,
+          joined: mark !== undefined,
+          quarantinedUntil: clock.nowMs() + quarantine,
+          identity: { serverId: incarnation, incarnation },
+        };
+      }
+      const { backends, quorum, maxTtlMs } = mark;
+      if (
+        backends !== deployment.backends ||
+        quorum !== deployment.quorum ||
+        maxTtlMs !== deployment.maxTtlMs
+      ) {
+        throw markMismatch(name, mark, deployment);
+      }
+      return mark;
+    }
+
+    function quarantine(current: Mark): Quarantined | undefined {
+      const remainingMs = current.quarantinedUntil - clock.nowMs();
+      if (remainingMs <= 0) return undefined;
+      return { kind: "quarantined", remainingMs, joined: current.joined, identity: current.identity };
+    }
+
+    /** What is there now: an expired lock is no lock, and a counter past its retention is 0. */
+    function read(key: string): Entry | undefined {
+      const entry = entries.get(key);
+      if (entry === undefined) return undefined;
+      const now = clock.nowMs();
+      if (entry.lock !== undefined && entry.lock.expiresAt > now) return entry;
+      if (entry.forgetAt <= now) {
+        entries.delete(key);
+        return undefined;
+      }
+      return entry.lock === undefined ? entry : { ...entry, lock: undefined };
+    }
+
+    function write(key: string, lock: Lock | undefined, counter: bigint): void {
+      entries.set(key, { lock, counter, forgetAt: clock.nowMs() + deployment.tokenRetentionMs });
+    }
+
+    function sweep(): void {
+      if (--untilSweep > 0) return;
+      untilSweep = SWEEP_EVERY;
+      for (const key of entries.keys()) read(key);
+    }
+
+    return {
+      async acquire(request: AcquireRequest): Promise<AcquireReply> {
+        const current = currentMark();
+        const quarantined = quarantine(current);
+        if (quarantined !== undefined) return quarantined;
+        sweep();
+        const { identity } = current;
+        const entry = read(request.key);
+        const lock = entry?.lock;
+        if (lock !== undefined) {
+          if (lock.owner === request.owner) return { kind: "granted", fence: lock.fence, identity };
+          return { kind: "held", remainingMs: lock.expiresAt - clock.nowMs(), identity };
+        }
+        const proposal = clampProposal(request.proposal, clock.wallMicros(), skew);
+        const fence = mintFence(entry?.counter ?? 0n, proposal);
+        if (fence === undefined) throw counterBroken(name, request.key);
+        write(
+          request.key,
+          { owner: request.owner, fence, expiresAt: clock.nowMs() + request.ttlMs },
+          fence,
+        );
+        return { kind: "granted", fence, identity };
+      },
+
+      async raise(request: RaiseRequest): Promise<RaiseReply> {
+        currentMark();
+        const entry = read(request.key);
+        const lock = entry?.lock;
+        if (entry === undefined || lock?.owner !== request.owner || lock.fence !== request.fence) {
+          return "refused";
+        }
+        write(request.key, lock, higherFence(entry.counter, request.token));
+        return "raised";
+      },
+
+      async extend(request: ExtendRequest): Promise<ExtendReply> {
+        const current = currentMark();
+        const { identity } = current;
+        const entry = read(request.key);
+        const expiresAt = clock.nowMs() + request.ttlMs;
+        const counter = higherFence(entry?.counter ?? 0n, request.token);
+        const lock = entry?.lock;
+        if (lock !== undefined) {
+          if (lock.owner !== request.owner) return quarantine(current) ?? { kind: "not-owner", identity };
+          write(request.key, { ...lock, expiresAt: Math.max(lock.expiresAt, expiresAt) }, counter);
+          return { kind: "extended", identity };
+        }
+        const quarantined = quarantine(current);
+        if (quarantined !== undefined) return quarantined;
+        if (!request.mayHeal) return { kind: "not-owner", identity };
+        write(request.key, { owner: request.owner, fence: request.token, expiresAt }, counter);
+        return { kind: "recreated", identity };
+      },
+
+      async release(key: string, owner: string): Promise<ReleaseReply> {
+        const entry = read(key);
+        if (entry?.lock?.owner !== owner) return "not-owner";
+        write(key, undefined, entry.counter);
+        return "released";
+      },
+
+      async forceRelease(key: string): Promise<boolean> {
+        const entry = read(key);
+        if (entry?.lock === undefined) return false;
+        write(key, undefined, entry.counter);
+        return true;
+      },
+
+      async inspect(key: string): Promise<KeyRecord> {
+        const entry = read(key);
+        const lock = entry?.lock;
+        if (entry === undefined || lock === undefined) return { lock: undefined, counter: entry?.counter ?? 0n };
+        const { owner, fence, expiresAt } = lock;
+        return { lock: { owner, fence, remainingMs: expiresAt - clock.nowMs() }, counter: entry.counter };
+      },
+
+      async status(): Promise<StatusReply> {
+        const current = currentMark();
+        return quarantine(current) ?? { kind: "in-service", identity: current.identity };
+      },
+
+      async bootstrap(ofIncarnation: string): Promise<void> {
+        const current = currentMark();
+        if (current.incarnation === ofIncarnation) mark = { ...current, quarantinedUntil: clock.nowMs() };
+      },
+
+      async join(ofIncarnation: string): Promise<void> {
+        const current = currentMark();
+        if (current.incarnation === ofIncarnation) mark = { ...current, joined: true };
+      },
+
+      async close(): Promise<void> {
+        // Nothing was opened.
+      },
+    };
+  }
+
+  return {
+    kind: "memory",
+    name,
+    capabilities: CAPABILITIES,
+    client: entries,
+    open,
+    restart(memoryIs: "lost" | "kept"): void {
+      incarnation = newIncarnation();
+      if (memoryIs === "kept") return;
+      entries.clear();
+      mark = undefined;
+    },
+  };
+}
+
+function counterBroken(backend: string, key: string): BackendError {
+  const what = `the counter of key ${JSON.stringify(key)} has reached 2^53 - 2 and may not count any further`;
+  return new BackendError("BACKEND_COUNTER_BROKEN", { backend, what });
+}

@@ -1,0 +1,82 @@
+/** Redis and Valkey through an ioredis client: single server, Sentinel or Cluster. */
+import type { Backend, BackendSession, Capabilities, Deployment } from "../backend.js";
+import { BackendError, InvalidOptionError } from "../errors.js";
+import { nameOf, type RedisLike } from "./redis/client.js";
+import { openSession } from "./redis/session.js";
+
+export { recommendedRedisOptions } from "./redis/client.js";
+export type { RecommendedRedisOptions, RedisLike } from "./redis/client.js";
+
+/** Options of {@link redis}. */
+export interface RedisBackendOptions {
+  /** What messages and logs call it. Default: host and port. */
+  readonly name?: string;
+  /**
+   * Whether an acknowledged write survives a restart of the server. Say true only with `appendfsync always`; with
+   * less, a crash may lose what was acknowledged, and two clients may hold one lock. Default false: every restart
+   * and failover counts as a loss of memory.
+   */
+  readonly durable?: boolean;
+  /** Put before all keys: `{prefix:KEY}:l`, `{prefix:KEY}:f`, `prefix:mark`. Letters, digits, `_` and `-`. Default "ql". */
+  readonly prefix?: string;
+}
+
+const PREFIX = /^[\w-]{1,32}$/;
+
+/** Keys are stored in whole milliseconds; see `docs/protocol.md`. */
+const EARLY_BY_MS = 1;
+const LATE_BY_MS = 2;
+
+/**
+ * A backend on one Redis 7+ or Valkey server (or one Sentinel group, or one Cluster), through the caller's ioredis
+ * client, which is never closed or reconfigured. Where its settings are unsafe for a lock (a stock `new Redis()`), the
+ * backend uses a duplicate of its own with {@link recommendedRedisOptions}, and closes that one.
+ *
+ * @example
+ * ```ts
+ * import { Redis } from "ioredis";
+ * import { createLocker } from "quorum-lock";
+ * import { redis } from "quorum-lock/redis";
+ *
+ * const clients = [6379, 6380, 6381].map((port) => new Redis({ port, lazyConnect: true }));
+ * const locker = createLocker({ backends: clients.map((client) => redis(client)) });
+ * await locker.close();
+ * ```
+ *
+ * @throws InvalidOptionError
+ */
+export function redis(client: RedisLike, options: RedisBackendOptions = {}): Backend {
+  if (typeof client?.evalsha !== "function" || typeof client.duplicate !== "function") {
+    throw new InvalidOptionError("redis(client)", "an ioredis client (Redis or Cluster)", client);
+  }
+  const { durable = false, prefix = "ql" } = options;
+  if (typeof durable !== "boolean") throw new InvalidOptionError("redis(…, { durable })", "true or false", durable);
+  if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
+    throw new InvalidOptionError("redis(…, { prefix })", "1 to 32 letters, digits, `_` or `-`", prefix);
+  }
+  const name = options.name ?? nameOf(client);
+  if (typeof name !== "string" || name === "") {
+    throw new InvalidOptionError("redis(…, { name })", "a non-empty string", name);
+  }
+  const capabilities: Capabilities = {
+    earlyByMs: EARLY_BY_MS,
+    lateByMs: LATE_BY_MS,
+    expiryClock: "wall",
+    durable,
+  };
+  return {
+    kind: "redis",
+    name,
+    capabilities,
+    client,
+    open(deployment: Deployment): BackendSession {
+      if (client.isCluster && !durable && deployment.restartGuard !== "off") {
+        const what =
+          "a Redis Cluster has no one mark that tells whether its memory is new. Say durable: true if every master " +
+          'acknowledges only what survives a restart, or restartGuard: "off", or use independent servers instead';
+        throw new BackendError("BACKEND_MARK_UNREADABLE", { backend: name, what });
+      }
+      return openSession(client, { name, prefix, durable, deployment });
+    },
+  };
+}

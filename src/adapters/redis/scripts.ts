@@ -1,0 +1,151 @@
+/**
+ * The Lua scripts, one per operation, each one atomic step. A key has a lock `{p:KEY}:l` = "owner|fence" that expires,
+ * and a counter `{p:KEY}:f` that outlives it; the server has one mark. Numbers are doubles in Lua, exact to 2^53.
+ * Needs Redis 7 or Valkey: scripts that read TIME and write, and SET with GET.
+ *
+ * Replies are one string, its first character the kind: g granted, h held, q quarantined, m another mark than the
+ * client knows, r raised, e extended, c created anew, n not owner or refused, x a counter that is broken.
+ */
+import { createHash } from "node:crypto";
+
+/** A script and the name under which servers cache it. */
+export interface Script {
+  readonly lua: string;
+  readonly sha: string;
+}
+
+function script(lua: string): Script {
+  return { lua, sha: createHash("sha1").update(lua).digest("hex") };
+}
+
+/** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
+const COMPARE_MARK = `
+if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
+
+/** ARGV[2] is the end of the quarantine that the mark states, in ms of this server's clock; 0 when there is none. */
+const NOW_MS = `
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)`;
+
+/** KEYS lock counter [mark]; ARGV mark quarantinedUntil owner ttlMs proposal retentionMs skewMicros. */
+export const ACQUIRE: Script = script(`${COMPARE_MARK}
+local t = redis.call('TIME')
+if ARGV[2] ~= '0' then
+  local left = tonumber(ARGV[2]) - t[1] * 1000 - math.floor(t[2] / 1000)
+  if left > 0 then return 'q' .. left end
+end
+local l = redis.call('GET', KEYS[1])
+if l then
+  local owner = ARGV[3] .. '|'
+  if string.sub(l, 1, #owner) == owner then return 'g' .. string.sub(l, #owner + 1) end
+  return 'h' .. redis.call('PTTL', KEYS[1])
+end
+local p, now, skew = tonumber(ARGV[5]), t[1] * 1000000 + t[2], tonumber(ARGV[7])
+if p < now - skew then p = now - skew elseif p > now + skew then p = now + skew end
+local fence = string.format('%.0f', p)
+local old = redis.call('SET', KEYS[2], fence, 'PX', ARGV[6], 'GET')
+if old then
+  local f = string.find(old, '^%d+$') and tonumber(old)
+  if not f or f >= 9007199254740990 then
+    redis.call('SET', KEYS[2], old, 'PX', ARGV[6])
+    return 'x' .. old
+  end
+  if f >= p then
+    fence = string.format('%.0f', f + 1)
+    redis.call('SET', KEYS[2], fence, 'PX', ARGV[6])
+  end
+end
+redis.call('SET', KEYS[1], ARGV[3] .. '|' .. fence, 'PX', ARGV[4])
+return 'g' .. fence`);
+
+/** Sets the counter to at least the token in `token`; a broken counter ends the script with x. */
+const REMEMBER = `
+local function remember(token, retention)
+  local old = redis.call('GET', KEYS[2])
+  if old and not string.find(old, '^%d+$') then return 'x' .. old end
+  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', KEYS[2], retention)
+  else redis.call('SET', KEYS[2], token, 'PX', retention) end
+end`;
+
+/** KEYS lock counter [mark]; ARGV mark owner|fence token retentionMs. */
+export const RAISE: Script = script(`${COMPARE_MARK}${REMEMBER}
+if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'n' end
+return remember(ARGV[3], ARGV[4]) or 'r'`);
+
+/** KEYS lock counter [mark]; ARGV mark quarantinedUntil owner ttlMs token retentionMs mayHeal. */
+export const EXTEND: Script = script(`${COMPARE_MARK}${REMEMBER}
+local l = redis.call('GET', KEYS[1])
+local owner = ARGV[3] .. '|'
+if l and string.sub(l, 1, #owner) == owner then
+  local broken = remember(ARGV[5], ARGV[6])
+  if broken then return broken end
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+  return 'e'
+end
+if ARGV[2] ~= '0' then${NOW_MS}
+  local left = tonumber(ARGV[2]) - now
+  if left > 0 then return 'q' .. left end
+end
+if l or ARGV[7] ~= '1' then return 'n' end
+local broken = remember(ARGV[5], ARGV[6])
+if broken then return broken end
+redis.call('SET', KEYS[1], owner .. ARGV[5], 'PX', ARGV[4])
+return 'c'`);
+
+/** KEYS lock; ARGV owner. Harmless under any mark, since an owner is used once. */
+export const RELEASE: Script = script(`
+local l = redis.call('GET', KEYS[1])
+local owner = ARGV[1] .. '|'
+if l and string.sub(l, 1, #owner) == owner then return redis.call('DEL', KEYS[1]) end
+return 0`);
+
+/** KEYS lock. */
+export const FORCE_RELEASE: Script = script(`return redis.call('DEL', KEYS[1])`);
+
+/** KEYS lock counter. */
+export const INSPECT: Script = script(`
+return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[2])}`);
+
+/** A mark: format, incarnation, backends, quorum, maxTtlMs, joined, end of quarantine. */
+const READ_MARK = `
+local raw = redis.call('GET', KEYS[1])
+local inc, n, q, ttl, joined, till
+if raw then
+  inc, n, q, ttl, joined, till = string.match(raw, '^ql1 (%S+) (%d+) (%d+) (%d+) (%d) (%d+)$')
+end
+local function write(inc, n, q, ttl, joined, till)
+  raw = table.concat({'ql1', inc, n, q, ttl, joined, string.format('%.0f', till)}, ' ')
+  redis.call('SET', KEYS[1], raw)
+end`;
+
+/**
+ * Reads the mark, and writes it where it is missing or of another memory. KEYS mark; ARGV guard backends quorum
+ * maxTtlMs quarantineMs randomId. The guard is "volatile": a memory is one server process between two changes of its
+ * replication history (run_id alone misses a failover and back); or "durable" or "off": a memory is its mark. Returns
+ * the mark, the server's run_id and its clock in ms. A mark of other figures, or of another format, is left alone.
+ */
+export const REGISTER: Script = script(`${READ_MARK}${NOW_MS}
+local call = ARGV[1] == 'volatile' and redis.call or redis.pcall
+local server, replication = call('INFO', 'server'), call('INFO', 'replication')
+local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or ''
+local history = type(replication) == 'string' and string.match(replication, 'master_replid:(%w+)') or ''
+local till = ARGV[1] == 'off' and 0 or now + tonumber(ARGV[5])
+if not raw then
+  local memory = ARGV[1] == 'volatile' and run .. '.' .. history or ARGV[6]
+  write(memory, ARGV[2], ARGV[3], ARGV[4], '0', till)
+elseif inc and ARGV[1] == 'volatile' and inc ~= run .. '.' .. history then
+  if n == ARGV[2] and q == ARGV[3] and ttl == ARGV[4] then
+    write(run .. '.' .. history, n, q, ttl, '1', till)
+  end
+end
+return {raw, run, string.format('%.0f', now)}`);
+
+/** KEYS mark; ARGV incarnation. Changes nothing under another one. */
+export const BOOTSTRAP: Script = script(`${READ_MARK}
+if inc == ARGV[1] then write(inc, n, q, ttl, joined, 0) end
+return 1`);
+
+/** KEYS mark; ARGV incarnation. Changes nothing under another one. */
+export const JOIN: Script = script(`${READ_MARK}
+if inc == ARGV[1] then write(inc, n, q, ttl, '1', tonumber(till)) end
+return 1`);

@@ -1,0 +1,328 @@
+/** A Redis backend in use by one locker: runs the scripts, knows the mark, and says what replies mean. */
+import { randomBytes } from "node:crypto";
+import type {
+  AcquireReply,
+  AcquireRequest,
+  BackendIdentity,
+  BackendSession,
+  Deployment,
+  ExtendReply,
+  ExtendRequest,
+  KeyRecord,
+  Quarantined,
+  RaiseReply,
+  RaiseRequest,
+  ReleaseReply,
+  StatusReply,
+} from "../../backend.js";
+import { BackendError, markMismatch, show } from "../../errors.js";
+import type { RedisLike } from "./client.js";
+import { connect, type Connection } from "./connection.js";
+import { faultOf } from "./faults.js";
+import {
+  ACQUIRE,
+  BOOTSTRAP,
+  EXTEND,
+  FORCE_RELEASE,
+  INSPECT,
+  JOIN,
+  RAISE,
+  REGISTER,
+  RELEASE,
+  type Script,
+} from "./scripts.js";
+
+/** What a session needs of its backend. */
+export interface SessionOptions {
+  readonly name: string;
+  readonly prefix: string;
+  readonly durable: boolean;
+  readonly deployment: Deployment;
+}
+
+/** What a connection knows of its server. */
+interface Known {
+  /** {@link Connection.epoch} of the connection on which it was learnt. */
+  readonly epoch: number;
+  readonly mark: string;
+  /** By the server's clock, in ms; "0" for none. */
+  readonly quarantinedUntil: string;
+  readonly joined: boolean;
+  readonly identity: BackendIdentity;
+  /** The server's clock in ms when it was learnt. */
+  readonly serverMs: number;
+}
+
+/** How often an operation is repeated when the mark changes under it, which happens when clients start together. */
+const MARK_TRIES = 4;
+
+/** Opens a session on the client's connection. */
+export function openSession(client: RedisLike, options: SessionOptions): BackendSession {
+  const { name, prefix, deployment } = options;
+  const connection: Connection = connect(client);
+  const markKey = `${prefix}:mark`;
+  const retention = String(deployment.tokenRetentionMs);
+  const skewMicros = String(Math.round(deployment.clockSkewMs * 1000));
+  const guard = deployment.restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
+  let known: Known | undefined;
+  let learning: { readonly epoch: number; readonly promise: Promise<Known> } | undefined;
+  let closed = false;
+
+  const fault = (error: unknown): BackendError =>
+    error instanceof BackendError ? error : faultOf(name, error, connection.lastError());
+
+  async function run(script: Script, keys: number, args: readonly string[]): Promise<unknown> {
+    try {
+      return await connection.client.evalsha(script.sha, keys, ...args);
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw fault(error);
+      // Sure not to have been executed: the server was restarted or its script cache flushed.
+      return connection.client.eval(script.lua, keys, ...args).catch((second: unknown) => {
+        throw fault(second);
+      });
+    }
+  }
+
+  /** What is known of the server behind the connection of now; asks it when that is nothing. */
+  function current(): Known | Promise<Known> {
+    if (known !== undefined && known.epoch === connection.epoch() && connection.isReady()) return known;
+    return learn();
+  }
+
+  async function learn(): Promise<Known> {
+    if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
+    await connection.ready(name);
+    const epoch = connection.epoch();
+    if (learning?.epoch !== epoch) {
+      const promise = (client.isCluster ? askCluster(epoch) : register(epoch)).finally(() => {
+        learning = undefined;
+      });
+      learning = { epoch, promise };
+    }
+    return learning.promise;
+  }
+
+  async function register(epoch: number): Promise<Known> {
+    const reply = await run(REGISTER, 1, [
+      markKey,
+      guard,
+      String(deployment.backends),
+      String(deployment.quorum),
+      String(deployment.maxTtlMs),
+      String(deployment.quarantineMs),
+      randomBytes(16).toString("hex"),
+    ]).catch((error: unknown) => {
+      throw markUnreadable(name, fault(error));
+    });
+    const [mark, runId, serverMs] = texts(reply);
+    const parts = mark?.split(" ") ?? [];
+    const [format, incarnation, backends, quorum, maxTtlMs, joined, quarantinedUntil] = parts;
+    if (format !== "ql1" || incarnation === undefined || quarantinedUntil === undefined || parts.length !== 7) {
+      const what = `its mark ${show(markKey)} has another format: ${show(mark)}`;
+      throw new BackendError("BACKEND_MARK_MISMATCH", { backend: name, what });
+    }
+    const marked = { backends: Number(backends), quorum: Number(quorum), maxTtlMs: Number(maxTtlMs) };
+    if (
+      marked.backends !== deployment.backends ||
+      marked.quorum !== deployment.quorum ||
+      marked.maxTtlMs !== deployment.maxTtlMs
+    ) {
+      throw markMismatch(name, marked, deployment);
+    }
+    return remember({
+      epoch,
+      mark: mark ?? "",
+      quarantinedUntil,
+      joined: joined === "1",
+      identity: { serverId: runId || incarnation, incarnation },
+      serverMs: Number(serverMs),
+    });
+  }
+
+  /** A Cluster has no mark; the master of the first slot names it. */
+  async function askCluster(epoch: number): Promise<Known> {
+    const slots = await connection.client.call("CLUSTER", "SLOTS").catch((error: unknown) => {
+      throw fault(error);
+    });
+    const serverId = `cluster ${firstMaster(slots)}`;
+    const identity = { serverId, incarnation: serverId };
+    return remember({ epoch, mark: "", quarantinedUntil: "0", joined: true, identity, serverMs: 0 });
+  }
+
+  function remember(learnt: Known): Known {
+    const same =
+      known?.identity.serverId === learnt.identity.serverId &&
+      known.identity.incarnation === learnt.identity.incarnation;
+    // The same object while nothing changed, which the locker compares at every answer.
+    known = same && known !== undefined ? { ...learnt, identity: known.identity } : learnt;
+    return known;
+  }
+
+  /** Runs a script that compares the mark; learns the mark anew and repeats while it is another one. */
+  async function marked(
+    script: Script,
+    key: string,
+    args: (server: Known) => readonly string[],
+  ): Promise<{ readonly reply: string; readonly server: Known }> {
+    for (let tries = 1; ; tries++) {
+      const maybe = current();
+      const server = maybe instanceof Promise ? await maybe : maybe;
+      const keys = client.isCluster ? keysOf(key) : [...keysOf(key), markKey];
+      const reply = String(await run(script, keys.length, [...keys, server.mark, ...args(server)]));
+      if (reply !== "m") {
+        if (reply.startsWith("x")) throw counterBroken(name, key, reply.slice(1));
+        return { reply, server };
+      }
+      if (known === server) known = undefined;
+      if (tries === MARK_TRIES) throw markUnreadable(name, "it changed again and again");
+    }
+  }
+
+  function keysOf(key: string): readonly string[] {
+    return [`{${prefix}:${key}}:l`, `{${prefix}:${key}}:f`];
+  }
+
+  /** Runs a script that needs no mark, on whatever server is behind the connection. */
+  async function unmarked(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    if (!connection.isReady()) await connection.ready(name);
+    return run(script, keys.length, [...keys, ...args]);
+  }
+
+  async function onMark(script: Script, incarnation: string): Promise<void> {
+    if (client.isCluster) return;
+    await unmarked(script, [markKey], [incarnation]);
+    known = undefined;
+  }
+
+  return {
+    async acquire(request: AcquireRequest): Promise<AcquireReply> {
+      const { reply, server } = await marked(ACQUIRE, request.key, ({ quarantinedUntil }) => [
+        quarantinedUntil,
+        request.owner,
+        String(request.ttlMs),
+        request.proposal.toString(),
+        retention,
+        skewMicros,
+      ]);
+      const rest = reply.slice(1);
+      const { identity } = server;
+      switch (reply[0]) {
+        case "g":
+          return { kind: "granted", fence: BigInt(rest), identity };
+        case "h": {
+          const remaining = Number(rest);
+          return { kind: "held", remainingMs: remaining < 0 ? undefined : remaining, identity };
+        }
+        case "q":
+          return quarantined(server, Number(rest));
+        default:
+          throw unknownReply(name, reply);
+      }
+    },
+
+    async raise(request: RaiseRequest): Promise<RaiseReply> {
+      const { reply } = await marked(RAISE, request.key, () => [
+        `${request.owner}|${request.fence}`,
+        request.token.toString(),
+        retention,
+      ]);
+      if (reply === "r") return "raised";
+      if (reply === "n") return "refused";
+      throw unknownReply(name, reply);
+    },
+
+    async extend(request: ExtendRequest): Promise<ExtendReply> {
+      const { reply, server } = await marked(EXTEND, request.key, ({ quarantinedUntil }) => [
+        quarantinedUntil,
+        request.owner,
+        String(request.ttlMs),
+        request.token.toString(),
+        retention,
+        request.mayHeal ? "1" : "0",
+      ]);
+      const { identity } = server;
+      switch (reply[0]) {
+        case "e":
+          return { kind: "extended", identity };
+        case "c":
+          return { kind: "recreated", identity };
+        case "n":
+          return { kind: "not-owner", identity };
+        case "q":
+          return quarantined(server, Number(reply.slice(1)));
+        default:
+          throw unknownReply(name, reply);
+      }
+    },
+
+    async release(key: string, owner: string): Promise<ReleaseReply> {
+      const [lock] = keysOf(key);
+      return (await unmarked(RELEASE, [lock ?? ""], [owner])) === 1 ? "released" : "not-owner";
+    },
+
+    async forceRelease(key: string): Promise<boolean> {
+      const [lock] = keysOf(key);
+      return (await unmarked(FORCE_RELEASE, [lock ?? ""], [])) === 1;
+    },
+
+    async inspect(key: string): Promise<KeyRecord> {
+      const [lock, remaining, counter] = texts(await unmarked(INSPECT, keysOf(key), []));
+      const bar = lock?.lastIndexOf("|") ?? -1;
+      const found = /^\d+$/.test(counter ?? "") ? BigInt(counter ?? 0) : 0n;
+      if (lock === undefined || bar < 0) return { lock: undefined, counter: found };
+      const fence = BigInt(lock.slice(bar + 1));
+      return { lock: { owner: lock.slice(0, bar), fence, remainingMs: Number(remaining) }, counter: found };
+    },
+
+    async status(): Promise<StatusReply> {
+      known = undefined;
+      const server = await learn();
+      const remainingMs = Number(server.quarantinedUntil) - server.serverMs;
+      return remainingMs > 0 ? quarantined(server, remainingMs) : { kind: "in-service", identity: server.identity };
+    },
+
+    bootstrap: (incarnation: string) => onMark(BOOTSTRAP, incarnation),
+
+    join: (incarnation: string) => onMark(JOIN, incarnation),
+
+    async close(): Promise<void> {
+      if (closed) return;
+      closed = true;
+      connection.leave();
+    },
+  };
+}
+
+function quarantined(server: Known, remainingMs: number): Quarantined {
+  return { kind: "quarantined", remainingMs, joined: server.joined, identity: server.identity };
+}
+
+function markUnreadable(backend: string, cause: BackendError | string): BackendError {
+  if (typeof cause === "string" || cause.code === "BACKEND_NO_PERMISSION") {
+    const what =
+      `whether it lost its memory cannot be told, since its mark or INFO cannot be read ` +
+      `(${typeof cause === "string" ? cause : cause.message}). Allow INFO and the mark to its user, or say durable: true ` +
+      `or restartGuard: "off" if it never forgets`;
+    return new BackendError("BACKEND_MARK_UNREADABLE", { backend, what }, cause);
+  }
+  return cause;
+}
+
+function counterBroken(backend: string, key: string, counter: string): BackendError {
+  const what = `the counter of key ${show(key)} is ${show(counter)}: no number, or it may not count any further`;
+  return new BackendError("BACKEND_COUNTER_BROKEN", { backend, what });
+}
+
+function unknownReply(backend: string, reply: string): BackendError {
+  return new BackendError("BACKEND_REFUSED", { backend, what: `it answered ${show(reply)}` });
+}
+
+function texts(reply: unknown): readonly (string | undefined)[] {
+  return Array.isArray(reply) ? reply.map((each) => (each === null || each === undefined ? undefined : String(each))) : [];
+}
+
+function firstMaster(slots: unknown): string {
+  const ranges = (Array.isArray(slots) ? slots : []) as readonly [number, number, readonly unknown[]][];
+  const [first] = [...ranges].sort((a, b) => a[0] - b[0]);
+  return String(first?.[2]?.[2] ?? "unknown");
+}

@@ -1,0 +1,150 @@
+/**
+ * The contract that every adapter implements. A backend is one independent store that votes; an adapter turns a user's
+ * client into one. Every operation is one atomic step on the backend and compares the backend's mark before it acts.
+ */
+
+/** How a locker treats a backend that may have lost its memory. See `docs/guarantees.md`. */
+export type RestartGuard = "auto" | "strict" | "off";
+
+/**
+ * What all clients of one set of backends must agree on. It is written into each backend's mark, and a client that
+ * is configured otherwise is refused.
+ */
+export interface Deployment {
+  /** How many backends there are. */
+  readonly backends: number;
+  /** How many of them decide. */
+  readonly quorum: number;
+  /** The longest TTL that any client may ask for, in milliseconds. */
+  readonly maxTtlMs: number;
+  /** The largest difference between any two wall clocks of the deployment, in milliseconds. */
+  readonly clockSkewMs: number;
+  /** How long a backend with a new memory does not vote, in milliseconds by its own clock. */
+  readonly quarantineMs: number;
+  /** For how long after its last use a key's counter is kept, in milliseconds. */
+  readonly tokenRetentionMs: number;
+  readonly restartGuard: RestartGuard;
+}
+
+/** What a backend can do and how it behaves. Data, so that the engine, the conformance list and the docs use it. */
+export interface Capabilities {
+  /** How early a record may end by the backend's own clock, in milliseconds. */
+  readonly earlyByMs: number;
+  /** How late a record may end by the backend's own clock, in milliseconds. */
+  readonly lateByMs: number;
+  /** What ends a record: a clock that may be set, or one that only runs. */
+  readonly expiryClock: "wall" | "monotonic";
+  /** Whether a plain restart keeps what was acknowledged. */
+  readonly durable: boolean;
+}
+
+/** Who answered. The same object as long as nothing changed, so that comparing it costs nothing. */
+export interface BackendIdentity {
+  /** Names the server process or the store: two backends with the same one are one server. */
+  readonly serverId: string;
+  /** Names the memory: another one means that locks may have been forgotten. */
+  readonly incarnation: string;
+}
+
+/** The backend does not vote, since its memory is new and locks that it forgot may still be in use. */
+export interface Quarantined {
+  readonly kind: "quarantined";
+  readonly remainingMs: number;
+  /** Somebody told it, or it knows by itself, that a deployment existed before this memory. */
+  readonly joined: boolean;
+  readonly identity: BackendIdentity;
+}
+
+export interface AcquireRequest {
+  readonly key: string;
+  readonly owner: string;
+  readonly ttlMs: number;
+  /** Microseconds; see `engine/token.ts`. */
+  readonly proposal: bigint;
+}
+
+/** A live lock of the same owner is granted again with the same fence, and nothing changes. */
+export type AcquireReply =
+  | { readonly kind: "granted"; readonly fence: bigint; readonly identity: BackendIdentity }
+  | {
+      readonly kind: "held";
+      readonly remainingMs: number | undefined;
+      readonly identity: BackendIdentity;
+    }
+  | Quarantined;
+
+export interface RaiseRequest {
+  readonly key: string;
+  readonly owner: string;
+  /** The fence that this backend granted. */
+  readonly fence: bigint;
+  /** The token that it must remember from now on. */
+  readonly token: bigint;
+}
+
+/** "refused": no live lock with this owner and fence is there. */
+export type RaiseReply = "raised" | "refused";
+
+export interface ExtendRequest {
+  readonly key: string;
+  readonly owner: string;
+  readonly ttlMs: number;
+  readonly token: bigint;
+  /** Whether a missing lock may be created anew; never happens on a quarantined backend. */
+  readonly mayHeal: boolean;
+}
+
+/** An expiry never shrinks. "not-owner": no live lock of this owner, and none was made. */
+export type ExtendReply =
+  | { readonly kind: "extended" | "recreated" | "not-owner"; readonly identity: BackendIdentity }
+  | Quarantined;
+
+/** "not-owner": no live lock of this owner was there. */
+export type ReleaseReply = "released" | "not-owner";
+
+/** What one backend holds for one key. */
+export interface KeyRecord {
+  /** The live lock, if there is one. */
+  readonly lock:
+    { readonly owner: string; readonly fence: bigint; readonly remainingMs: number } | undefined;
+  /** The counter; 0 when there is none. */
+  readonly counter: bigint;
+}
+
+/** Whether the backend votes. */
+export type StatusReply = { readonly kind: "in-service"; readonly identity: BackendIdentity } | Quarantined;
+
+/**
+ * A backend in use by one locker. Every method rejects with a `BackendError` when the backend did not answer or refused
+ * to act; the effect of a rejected operation is unknown, it may still be executed later. Methods may be called at once
+ * and in any number, and never wait for each other by themselves; the locker bounds them.
+ */
+export interface BackendSession {
+  acquire(request: AcquireRequest): Promise<AcquireReply>;
+  raise(request: RaiseRequest): Promise<RaiseReply>;
+  extend(request: ExtendRequest): Promise<ExtendReply>;
+  release(key: string, owner: string): Promise<ReleaseReply>;
+  /** Deletes the lock whoever owns it, and keeps the counter. Resolves to whether there was one. */
+  forceRelease(key: string): Promise<boolean>;
+  inspect(key: string): Promise<KeyRecord>;
+  status(): Promise<StatusReply>;
+  /** Puts a quarantined backend into service, if its incarnation is still that one. Otherwise changes nothing. */
+  bootstrap(incarnation: string): Promise<void>;
+  /** Tells a backend that a deployment exists, if its incarnation is still that one. Otherwise changes nothing. */
+  join(incarnation: string): Promise<void>;
+  /** Closes what the adapter opened itself; never the caller's client. */
+  close(): Promise<void>;
+}
+
+/** One independent store that votes. Made by an adapter's factory; opened by each locker that uses it. */
+export interface Backend {
+  /** The adapter, for instance "redis". */
+  readonly kind: string;
+  /** What messages and logs call it; unique in a locker. */
+  readonly name: string;
+  readonly capabilities: Capabilities;
+  /** The user's client or store; two backends of one locker never share one. */
+  readonly client: object;
+  /** Must not wait: connecting happens behind the first requests. Throws where the deployment cannot be served. */
+  open(deployment: Deployment): BackendSession;
+}

@@ -1,0 +1,364 @@
+/** Every error class of quorum-lock, its code and its data. A closed list: a `switch` over `code` can be complete. */
+
+/** What one backend did in an attempt. Part of every quorum error, so that held and unreachable never look alike. */
+export interface VoteReport {
+  readonly backend: string;
+  readonly vote: "granted" | "held" | "denied" | "quarantined" | "fault" | "no-answer";
+  /** Milliseconds from the first request of the attempt to the answer, or until nobody waited any more. */
+  readonly elapsedMs: number;
+  /** For how long the other's lock or the quarantine lasts, in milliseconds, where the backend said so. */
+  readonly remainingMs?: number;
+  /** The code of {@link VoteReport.error}. */
+  readonly code?: BackendErrorCode;
+  /** Why it is a fault. */
+  readonly error?: Error;
+}
+
+/** Codes of {@link BackendError}. */
+export type BackendErrorCode =
+  /** no answer within the deadline; the effect is unknown */
+  | "BACKEND_TIMEOUT"
+  /** no connection; nothing was sent */
+  | "BACKEND_NOT_CONNECTED"
+  /** the connection broke before the answer; the effect is unknown */
+  | "BACKEND_DISCONNECTED"
+  /** so many requests to it are unanswered that no more are sent */
+  | "BACKEND_SILENT"
+  | "BACKEND_AUTH"
+  | "BACKEND_NO_PERMISSION"
+  | "BACKEND_READONLY"
+  | "BACKEND_LOADING"
+  | "BACKEND_BUSY"
+  | "BACKEND_OUT_OF_MEMORY"
+  /** something else is stored under a key of ours */
+  | "BACKEND_WRONG_TYPE"
+  /** a counter is no number, or may not count any further */
+  | "BACKEND_COUNTER_BROKEN"
+  /** whether its memory is new cannot be told */
+  | "BACKEND_MARK_UNREADABLE"
+  /** its mark was written by clients that are configured otherwise */
+  | "BACKEND_MARK_MISMATCH"
+  /** another backend of the set is the same server */
+  | "BACKEND_SAME_SERVER"
+  /** the server is too old or lacks something that the adapter needs */
+  | "BACKEND_UNSUPPORTED"
+  /** any other refusal, with the server's own words */
+  | "BACKEND_REFUSED";
+
+/** Every code that an error of quorum-lock can carry. */
+export type ErrorCode =
+  | "INVALID_OPTION"
+  | "INVALID_KEY"
+  | "SAME_BACKEND"
+  | "CONFIG_MISMATCH"
+  | "LOCK_HELD"
+  | "NO_QUORUM"
+  | "QUARANTINED"
+  | "ABORTED"
+  | "CLOSED"
+  | "LEASE_LOST"
+  | "STALE_TOKEN"
+  | BackendErrorCode;
+
+/** The base of all errors that quorum-lock throws on purpose. Told apart by `code`. */
+export abstract class QuorumLockError extends Error {
+  abstract readonly code: ErrorCode;
+}
+
+/** `INVALID_OPTION`: an option breaks its rule. Names the option, the rule and the value. */
+export class InvalidOptionError extends QuorumLockError {
+  override readonly name: string = "InvalidOptionError";
+  readonly code = "INVALID_OPTION";
+  readonly option: string;
+  readonly rule: string;
+  readonly value: unknown;
+
+  constructor(option: string, rule: string, value: unknown) {
+    super(`option ${option} must be ${rule}; got ${show(value)}`);
+    this.option = option;
+    this.rule = rule;
+    this.value = value;
+  }
+}
+
+/** `INVALID_KEY`: the key is no string, empty, too long or not well-formed Unicode. */
+export class InvalidKeyError extends QuorumLockError {
+  override readonly name: string = "InvalidKeyError";
+  readonly code = "INVALID_KEY";
+  readonly rule: string;
+  readonly key: unknown;
+
+  constructor(rule: string, key: unknown) {
+    super(`a key must be ${rule}; got ${show(key)}`);
+    this.rule = rule;
+    this.key = key;
+  }
+}
+
+/** `SAME_BACKEND`: two backends of the set turned out to be one server, which would count twice. */
+export class SameBackendError extends QuorumLockError {
+  override readonly name: string = "SameBackendError";
+  readonly code = "SAME_BACKEND";
+  readonly backends: readonly [string, string];
+
+  constructor(backends: readonly [string, string], how: string) {
+    super(
+      `backends ${backends[0]} and ${backends[1]} are ${how}; every backend must be an independent server, ` +
+        `or one failure counts as two`,
+    );
+    this.backends = backends;
+  }
+}
+
+/**
+ * `CONFIG_MISMATCH`: a backend is used by clients with another number of backends, quorum or maxTtlMs. Nothing is
+ * granted, since quorums of two different configurations need not share a backend.
+ */
+export class ConfigMismatchError extends QuorumLockError {
+  override readonly name: string = "ConfigMismatchError";
+  readonly code = "CONFIG_MISMATCH";
+  readonly backend: string;
+
+  constructor(backend: string, options: { readonly cause: Error }) {
+    super(options.cause.message, options);
+    this.backend = backend;
+  }
+}
+
+/** Codes of faults that are sure to have changed nothing on the backend. */
+const WITHOUT_EFFECT: ReadonlySet<BackendErrorCode> = new Set<BackendErrorCode>([
+  "BACKEND_SILENT",
+  "BACKEND_NOT_CONNECTED",
+  "BACKEND_AUTH",
+  "BACKEND_NO_PERMISSION",
+  "BACKEND_READONLY",
+  "BACKEND_LOADING",
+  "BACKEND_BUSY",
+  "BACKEND_MARK_UNREADABLE",
+  "BACKEND_MARK_MISMATCH",
+]);
+
+/** One backend failed or refused to act. Inside quorum errors, and in the event `backendFault`. */
+export class BackendError extends QuorumLockError {
+  override readonly name: string = "BackendError";
+  readonly code: BackendErrorCode;
+  readonly backend: string;
+
+  constructor(code: BackendErrorCode, where: { readonly backend: string; readonly what: string }, cause?: unknown) {
+    super(`backend ${where.backend}: ${where.what}`, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.backend = where.backend;
+  }
+
+  /** "none": the operation is sure not to have been executed. "unknown": it may have been, or may be later. */
+  get effect(): "none" | "unknown" {
+    return WITHOUT_EFFECT.has(this.code) ? "none" : "unknown";
+  }
+}
+
+/** What a mark holds of the configuration of the clients that wrote it. */
+interface MarkedFigures {
+  readonly backends: number;
+  readonly quorum: number;
+  readonly maxTtlMs: number;
+}
+
+/** What every adapter throws when a mark was written by clients that are configured otherwise. */
+export function markMismatch(backend: string, marked: MarkedFigures, ours: MarkedFigures): BackendError {
+  const text = (figures: MarkedFigures): string =>
+    `${figures.backends} backends, quorum ${figures.quorum}, maxTtlMs ${figures.maxTtlMs}`;
+  const what =
+    `its mark was written by clients with ${text(marked)}; this one is configured with ${text(ours)}. ` +
+    `All clients of a backend must use the same figures`;
+  return new BackendError("BACKEND_MARK_MISMATCH", { backend, what });
+}
+
+/** What the errors of a refused acquire share. */
+export interface RefusalData {
+  readonly key: string;
+  readonly votes: readonly VoteReport[];
+  readonly attempts: number;
+  readonly waitedMs: number;
+  /** In how many milliseconds it may be worth to try again; undefined when the backends gave no hint. */
+  readonly retryAfterMs: number | undefined;
+}
+
+abstract class RefusedError extends QuorumLockError implements RefusalData {
+  readonly key: string;
+  readonly votes: readonly VoteReport[];
+  readonly attempts: number;
+  readonly waitedMs: number;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(sentence: string, data: RefusalData) {
+    const faults = data.votes.flatMap((vote) => (vote.error === undefined ? [] : [vote.error]));
+    super(
+      `${sentence} (${attemptsText(data)}): ${votesText(data.votes)}`,
+      faults.length === 0 ? undefined : { cause: faults.length === 1 ? faults[0] : new AggregateError(faults) },
+    );
+    this.key = data.key;
+    this.votes = data.votes;
+    this.attempts = data.attempts;
+    this.waitedMs = data.waitedMs;
+    this.retryAfterMs = data.retryAfterMs;
+  }
+}
+
+/** `LOCK_HELD`: enough backends voted; somebody else holds the lock, or took part of the votes. */
+export class LockHeldError extends RefusedError {
+  override readonly name: string = "LockHeldError";
+  readonly code = "LOCK_HELD";
+
+  constructor(data: RefusalData) {
+    super(`lock ${show(data.key)} is held by another owner`, data);
+  }
+}
+
+/** `NO_QUORUM`: too few backends answered, or they answered too late. Says nothing about who holds the lock. */
+export class NoQuorumError extends RefusedError {
+  override readonly name: string = "NoQuorumError";
+  readonly code = "NO_QUORUM";
+
+  constructor(data: RefusalData) {
+    super(`no quorum of backends answered for lock ${show(data.key)}`, data);
+  }
+}
+
+/** `QUARANTINED`: backends answered that do not vote yet, because they may have forgotten locks. */
+export class QuarantinedError extends RefusedError {
+  override readonly name: string = "QuarantinedError";
+  readonly code = "QUARANTINED";
+
+  constructor(data: RefusalData) {
+    const wait = data.retryAfterMs === undefined ? "a while" : `another ${seconds(data.retryAfterMs)}`;
+    super(
+      `lock ${show(data.key)} cannot be granted for ${wait}: backends that restarted without their memory may have ` +
+        `forgotten locks that are still in use, and do not vote until the longest of those has ended`,
+      data,
+    );
+  }
+}
+
+/** `ABORTED`: the caller's AbortSignal ended the wait; `cause` is the signal's reason. */
+export class AbortedError extends QuorumLockError {
+  override readonly name: string = "AbortedError";
+  readonly code = "ABORTED";
+  readonly key: string;
+
+  constructor(key: string, reason: unknown) {
+    super(`waiting for lock ${show(key)} was aborted`, { cause: reason });
+    this.key = key;
+  }
+}
+
+/** `CLOSED`: the locker was closed, before or during the call. */
+export class ClosedError extends QuorumLockError {
+  override readonly name: string = "ClosedError";
+  readonly code = "CLOSED";
+
+  constructor() {
+    super("this locker is closed");
+  }
+}
+
+/**
+ * Why a lease is over before it was released. "expired": its validity ended. "forced-out": so many backends deny it
+ * that it has no quorum (forced release, eviction, an operator). "closed": the locker was closed under it.
+ */
+export type LossReason = "expired" | "forced-out" | "closed";
+
+/** `LEASE_LOST`: the lease is over, or has less validity left than was asked for. */
+export class LeaseLostError extends QuorumLockError {
+  override readonly name: string = "LeaseLostError";
+  readonly code = "LEASE_LOST";
+  readonly key: string;
+  readonly token: bigint;
+  readonly reason: LossReason | "released" | "too-short";
+  /** What the job returned, when `withLock` rejects because the lease was lost while the job went on. */
+  readonly result: unknown;
+
+  constructor(
+    lease: { readonly key: string; readonly token: bigint },
+    reason: LossReason | "released" | "too-short",
+    more: { readonly what?: string; readonly result?: unknown } = {},
+  ) {
+    super(more.what ?? `lease of ${show(lease.key)} with token ${lease.token} ${LOSS_TEXT[reason]}`);
+    this.key = lease.key;
+    this.token = lease.token;
+    this.reason = reason;
+    this.result = more.result;
+  }
+}
+
+const LOSS_TEXT = {
+  expired: "is over: its validity ended before it could be extended",
+  "forced-out": "is over: a majority of the backends deny it (released by force, evicted or deleted)",
+  closed: "is over: its locker was closed",
+  released: "is over: it was released",
+  "too-short": "has too little validity left",
+} as const;
+
+/** `STALE_TOKEN`: a guard refused a write, since the resource has seen a newer holder. */
+export class StaleTokenError extends QuorumLockError {
+  override readonly name: string = "StaleTokenError";
+  readonly code = "STALE_TOKEN";
+  readonly key: string;
+  /** The token that was presented. */
+  readonly token: bigint;
+  /** The highest token that the resource has seen. */
+  readonly highest: bigint;
+
+  constructor(key: string, tokens: { readonly token: bigint; readonly highest: bigint }) {
+    super(
+      `write refused: token ${tokens.token} of ${show(key)} is stale, the resource has seen token ${tokens.highest}`,
+    );
+    this.key = key;
+    this.token = tokens.token;
+    this.highest = tokens.highest;
+  }
+}
+
+/** A value as error messages show it: one line, never long, never a secret of ours. */
+export function show(value: unknown): string {
+  if (typeof value === "string") {
+    const text = JSON.stringify(value);
+    return text.length <= 80 ? text : `${text.slice(0, 60)}…" (${value.length} characters)`;
+  }
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  return typeof value === "bigint" ? `${value}n` : String(value);
+}
+
+function attemptsText(data: RefusalData): string {
+  const attempts = data.attempts === 1 ? "one attempt" : `${data.attempts} attempts`;
+  return data.waitedMs < 1 ? attempts : `${attempts} in ${seconds(data.waitedMs)}`;
+}
+
+function votesText(votes: readonly VoteReport[]): string {
+  return votes.map(voteText).join("; ");
+}
+
+function voteText(vote: VoteReport): string {
+  const remaining = vote.remainingMs === undefined ? "" : ` for another ${seconds(vote.remainingMs)}`;
+  switch (vote.vote) {
+    case "granted":
+    case "held":
+    case "denied":
+      return `${vote.backend} ${vote.vote}${remaining}`;
+    case "quarantined":
+      return `${vote.backend} in quarantine${remaining}`;
+    case "no-answer":
+      return `${vote.backend} had not answered after ${seconds(vote.elapsedMs)}`;
+    case "fault":
+      return vote.error === undefined ? `${vote.backend} failed` : withoutPrefix(vote);
+  }
+}
+
+function withoutPrefix(vote: VoteReport): string {
+  return `${vote.backend} failed (${vote.error?.message.replace(`backend ${vote.backend}: `, "")})`;
+}
+
+/** Milliseconds as people read them. */
+function seconds(ms: number): string {
+  return ms < 1000 ? `${Math.ceil(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,157 @@
+/**
+ * What one locker knows of its backends from their answers: who they are, whether two are one server, whether one is
+ * used with another configuration, and whether the deployment has to be started (engine/first-contact.ts).
+ */
+import type { BackendIdentity, BackendSession, Quarantined, RestartGuard } from "../backend.js";
+import {
+  dueBootstraps,
+  dueJoins,
+  joinAcknowledged,
+  observe,
+  startFirstContact,
+  type FirstContact,
+  type Target,
+} from "../engine/first-contact.js";
+import { after, type System } from "../engine/time.js";
+import { BackendError, ConfigMismatchError, SameBackendError, type QuorumLockError } from "../errors.js";
+import type { Reporter } from "./events.js";
+import type { Link } from "./link.js";
+
+/** Any answer that says who gave it, and whether that backend votes. */
+type Telling = { readonly kind: string; readonly identity: BackendIdentity } | Quarantined;
+
+/** A locker's knowledge of its backends. */
+export interface Contact {
+  /** Goes with a request, and comes back with its answer to {@link Contact.answered}. */
+  clock(): number;
+  /** Takes note of an answer. Undefined when it counts; else why it does not. */
+  answered(link: Link, sentAt: number, reply: Telling): BackendError | undefined;
+  /** Takes note of a fault. */
+  failed(link: Link, fault: BackendError): void;
+  /** Why nothing may be granted to this locker, as far as the last answers go. */
+  problem(): QuorumLockError | undefined;
+  /** Whether nothing but quarantined, unjoined backends was ever seen, so that looking at all of them is worth it. */
+  mayStart(): boolean;
+  /** Starts the deployment where that is due; resolves when every backend answered or `withinMs` passed. */
+  start(withinMs: number): Promise<void>;
+}
+
+/** What {@link createContact} needs of its locker. */
+export interface ContactContext {
+  readonly links: readonly Link[];
+  readonly system: System;
+  readonly reporter: Reporter;
+  readonly restartGuard: RestartGuard;
+  readonly quarantineMs: number;
+}
+
+/** Knows nothing yet. */
+export function createContact(context: ContactContext): Contact {
+  const { links, system, reporter } = context;
+  const mismatches = new Map<Link, ConfigMismatchError>();
+  let seen: FirstContact = startFirstContact(links.length);
+  let quarantineTold: readonly (string | undefined)[] = links.map(() => undefined);
+
+  function identify(link: Link, identity: BackendIdentity): void {
+    link.identity = identity;
+    for (const each of links) {
+      each.twin = links.find(
+        (other) =>
+          other.index < each.index &&
+          other.identity !== undefined &&
+          other.identity.serverId === each.identity?.serverId,
+      );
+    }
+  }
+
+  function answered(link: Link, sentAt: number, reply: Telling): BackendError | undefined {
+    if (reply.identity !== link.identity) identify(link, reply.identity);
+    if (mismatches.size > 0) mismatches.delete(link);
+    if (link.twin !== undefined) return sameServer(link, link.twin);
+    const before = seen;
+    seen = observe(seen, { index: link.index, sentAt }, sighting(reply));
+    if (seen !== before) acknowledge(link, reply);
+    return undefined;
+  }
+
+  function acknowledge(link: Link, reply: Telling): void {
+    for (const target of dueJoins(seen)) owed(target);
+    if (!isQuarantined(reply) || quarantineTold[link.index] === reply.identity.incarnation) return;
+    quarantineTold = quarantineTold.with(link.index, reply.identity.incarnation);
+    if (context.restartGuard === "auto" && !seen.deploymentSeen) return;
+    const { remainingMs, joined } = reply;
+    reporter.emit("backendQuarantined", () => ({ backend: link.backend.name, remainingMs, joined }));
+  }
+
+  function owed(target: Target): void {
+    links[target.index]?.owe({
+      id: `join ${target.incarnation}`,
+      until: after(system.now(), context.quarantineMs),
+      pay: (session) => session.join(target.incarnation),
+      paid: () => {
+        seen = joinAcknowledged(seen, target);
+      },
+    });
+  }
+
+  function sendBootstrap(target: Target, done: () => void): void {
+    const link = links[target.index];
+    const call = (session: BackendSession): Promise<void> => session.bootstrap(target.incarnation);
+    const started = (): void => {
+      reporter.emit("backendBootstrapped", () => ({ backend: link?.backend.name ?? "" }));
+      done();
+    };
+    link?.send(call, started, done);
+  }
+
+  return {
+    clock: () => seen.clock,
+    answered,
+    failed(link: Link, fault: BackendError): void {
+      if (fault.code === "BACKEND_MARK_MISMATCH") {
+        mismatches.set(link, new ConfigMismatchError(link.backend.name, { cause: fault }));
+      }
+    },
+    problem(): QuorumLockError | undefined {
+      for (const mismatch of mismatches.values()) return mismatch;
+      for (const { backend, twin } of links) {
+        if (twin !== undefined) {
+          return new SameBackendError([twin.backend.name, backend.name], "one and the same server");
+        }
+      }
+      return undefined;
+    },
+    mayStart: () => context.restartGuard === "auto" && !seen.deploymentSeen,
+    start(withinMs: number): Promise<void> {
+      const due = context.restartGuard === "auto" ? dueBootstraps(seen) : [];
+      if (due.length === 0) return Promise.resolve();
+      return new Promise((resolve) => {
+        let missing = due.length;
+        const timer = system.startTimer("work", withinMs, resolve);
+        for (const target of due) {
+          sendBootstrap(target, () => {
+            if (--missing > 0) return;
+            system.cancelTimer(timer);
+            resolve();
+          });
+        }
+      });
+    },
+  };
+}
+
+function isQuarantined(reply: Telling): reply is Quarantined {
+  return reply.kind === "quarantined";
+}
+
+function sighting(reply: Telling): Parameters<typeof observe>[2] {
+  if (!isQuarantined(reply)) return IN_SERVICE;
+  return { kind: "quarantined", incarnation: reply.identity.incarnation, joined: reply.joined };
+}
+
+const IN_SERVICE = { kind: "in-service" } as const;
+
+function sameServer(link: Link, twin: Link): BackendError {
+  const what = `it is the same server as ${twin.backend.name}, and counts only once`;
+  return new BackendError("BACKEND_SAME_SERVER", { backend: link.backend.name, what });
+}

@@ -1,0 +1,140 @@
+/** One extension round, run (engine/extension.ts). */
+import type { ExtendReply } from "../backend.js";
+import {
+  castExtend,
+  extensionVerdict,
+  mayHeal,
+  startExtension,
+  type ExtendVote,
+} from "../engine/extension.js";
+import { elapsedMs, type Instant } from "../engine/time.js";
+import { requestDeadlineMs } from "../engine/schedule.js";
+import { BackendError, type VoteReport } from "../errors.js";
+import type { Link } from "./link.js";
+import { timeout, type Grant, type Quorum } from "./poll.js";
+import { grantedLate } from "./release.js";
+
+/** How an extension round ended. "over": the lease ended meanwhile. */
+export type ExtensionOutcome =
+  | { readonly kind: "extended"; readonly sentAt: Instant; readonly votes: readonly VoteReport[] }
+  | { readonly kind: "failed" | "forced-out" | "over"; readonly votes: readonly VoteReport[] };
+
+/** What is to be extended. */
+export interface ExtensionRequest {
+  readonly grant: Grant;
+  readonly ttlMs: number;
+  /** The end that the lease has now. */
+  readonly validUntil: Instant;
+  /** Whether the lease is over by now; a lock that is created anew after that is released. */
+  readonly isOver: () => boolean;
+}
+
+/** Sends extend to all backends; settles as soon as the verdict is known, and never rejects. */
+export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Promise<ExtensionOutcome> {
+  const { links, system, contact } = quorum;
+  const { grant, ttlMs } = request;
+  const { claim, confirmations, token } = grant;
+  const { key, owner } = claim;
+  const sentAt = system.look();
+  const contactClock = contact.clock();
+  const answers = new Array<ExtendReply | BackendError | undefined>(links.length).fill(undefined);
+  const answeredAt = new Array<number>(links.length).fill(0);
+  const healAfterMs = claim.ttlMsMax;
+  claim.ttlMsMax = Math.max(claim.ttlMsMax, ttlMs);
+  let extension = startExtension(links.length, quorum.quorum, request.validUntil);
+
+  return new Promise((resolve) => {
+    let settled = false;
+
+    function onReply(link: Link, reply: ExtendReply): void {
+      const refused = contact.answered(link, contactClock, reply);
+      note(link, refused ?? reply);
+      if (reply.kind === "extended" || reply.kind === "recreated") {
+        if (request.isOver()) grantedLate(system, claim, link);
+        else if (refused === undefined) {
+          confirmations[link.index] = { at: sentAt, incarnation: reply.identity.incarnation };
+        }
+      }
+      cast(link, refused === undefined ? reply.kind : "fault");
+    }
+
+    function onFault(link: Link, fault: BackendError): void {
+      contact.failed(link, fault);
+      note(link, fault);
+      cast(link, "fault");
+    }
+
+    function note(link: Link, answer: ExtendReply | BackendError): void {
+      answers[link.index] = answer;
+      answeredAt[link.index] = elapsedMs(sentAt, system.now());
+    }
+
+    function cast(link: Link, vote: ExtendVote): void {
+      extension = castExtend(extension, link.index, vote);
+      if (!settled) decide();
+    }
+
+    function decide(): void {
+      const verdict = extensionVerdict(extension, system.look());
+      switch (verdict) {
+        case "pending":
+          return;
+        case "extended":
+          settle({ kind: "extended", sentAt, votes: reports() });
+          return;
+        case "forced-out":
+        case "failed":
+          settle({ kind: verdict, votes: reports() });
+          return;
+        case "expired":
+          settle({ kind: "over", votes: reports() });
+      }
+    }
+
+    function settle(outcome: ExtensionOutcome): void {
+      settled = true;
+      system.cancelTimer(timer);
+      resolve(outcome);
+    }
+
+    function reports(): readonly VoteReport[] {
+      const elapsed = elapsedMs(sentAt, system.now());
+      return links.map((link, index) => report(link, answers[index], answeredAt[index] || elapsed));
+    }
+
+    const timer = system.startTimer("work", requestDeadlineMs(ttlMs), () => {
+      for (const link of links) {
+        if (settled || answers[link.index] !== undefined) continue;
+        const fault = timeout(link, elapsedMs(sentAt, system.now()));
+        link.timedOut(fault);
+        onFault(link, fault);
+      }
+    });
+
+    for (const link of links) {
+      const heal = mayHeal(confirmations[link.index], link.identity?.incarnation, { now: sentAt, ttlMs: healAfterMs });
+      link.send(
+        (session) => session.extend({ key, owner, ttlMs, token, mayHeal: heal }),
+        (reply) => onReply(link, reply),
+        (fault) => onFault(link, fault),
+      );
+    }
+  });
+}
+
+function report(link: Link, answer: ExtendReply | BackendError | undefined, elapsed: number): VoteReport {
+  const backend = link.backend.name;
+  if (answer === undefined) return { backend, vote: "no-answer", elapsedMs: elapsed };
+  if (answer instanceof BackendError) {
+    return { backend, vote: "fault", elapsedMs: elapsed, code: answer.code, error: answer };
+  }
+  switch (answer.kind) {
+    case "extended":
+    case "recreated":
+      return { backend, vote: "granted", elapsedMs: elapsed };
+    case "not-owner":
+      return { backend, vote: "denied", elapsedMs: elapsed };
+    case "quarantined":
+      return { backend, vote: "quarantined", elapsedMs: elapsed, remainingMs: answer.remainingMs };
+  }
+}

@@ -1,0 +1,291 @@
+/** What the caller holds after a won attempt: looks at the clocks at every use, and is over by itself. */
+import { inspect, type InspectOptions } from "node:util";
+import { after, elapsedMs, latest, type Instant, type System } from "../engine/time.js";
+import { validityMs } from "../engine/validity.js";
+import { requestDeadlineMs } from "../engine/schedule.js";
+import { InvalidOptionError, LeaseLostError, NoQuorumError, type LossReason } from "../errors.js";
+import { ttl as checkTtl } from "../options.js";
+import { ownerHash, type LeaseEvent, type ReleaseOutcome, type Reporter } from "./events.js";
+import { extendEverywhere, type ExtensionOutcome } from "./extend.js";
+import { within } from "./link.js";
+import { lossInstant, type LossWatch, type Watched } from "./loss-watch.js";
+import type { Grant, Quorum } from "./poll.js";
+import { releaseEverywhere } from "./release.js";
+
+/** A lease as logs and other programs may see it; the token as text, since a bigint is no JSON. Holds no secret. */
+export interface LeaseJson {
+  readonly key: string;
+  readonly token: string;
+  readonly state: "held" | "released" | LossReason;
+  readonly remainingMs: number;
+  readonly ownerHash: string;
+}
+
+/**
+ * A lock that this process holds for a while. It promises that no other lease of the key is valid at the same time, as
+ * long as {@link Lease.remainingMs} is above 0 and the assumptions of `docs/guarantees.md` hold. It does not promise
+ * that a process that was paused stops writing: pass {@link Lease.token} to a guard at the resource.
+ */
+export interface Lease extends AsyncDisposable {
+  readonly acquired: true;
+  readonly key: string;
+  /** The fencing token: larger than that of every earlier lease of the key. */
+  readonly token: bigint;
+  /**
+   * Aborts when the lease is lost, at most 50 ms before its validity ends and not after it, by the local clock
+   * alone. The reason is a {@link LeaseLostError}. Does not abort when the lease is released. Made on first use.
+   */
+  readonly signal: AbortSignal;
+  /** How much validity is left, in milliseconds; 0 when the lease is over. Looks at the clocks. */
+  readonly remainingMs: number;
+  /**
+   * Throws `LEASE_LOST` unless at least `forMs` milliseconds of validity are left (default: any). Looks at the clocks,
+   * so that it is right even when the process was stalled or suspended just now.
+   */
+  assertHeld(forMs?: number): void;
+  /**
+   * Prolongs the lease to `ttlMs` from now (default: the TTL it was acquired with). Resolves to the milliseconds of
+   * validity left. Rejects with `LEASE_LOST` when the lease is over, and with `NO_QUORUM` when too few backends
+   * confirmed; the lease then goes on until its old end.
+   */
+  extend(ttlMs?: number): Promise<number>;
+  /**
+   * Gives the lock back, on every backend where it is still ours. Never rejects, may be repeated. "unknown": too few
+   * backends answered; they are told again, and the lock ends with its TTL at the latest.
+   */
+  release(): Promise<ReleaseOutcome>;
+  toJSON(): LeaseJson;
+}
+
+/** What the keeper needs of a lease. */
+export interface HeldLease extends Lease, Watched {
+  readonly validUntil: Instant;
+  /** Runs one extension round, after the one that may be in flight. Never rejects. */
+  extendOnce(ttlMs: number): Promise<ExtensionOutcome>;
+  isOver(): boolean;
+  /** Ends the lease as lost. */
+  lose(reason: LossReason): void;
+}
+
+/** What a lease needs of its locker. */
+export interface LeaseContext {
+  readonly quorum: Quorum;
+  readonly system: System;
+  readonly reporter: Reporter;
+  readonly watch: LossWatch;
+  readonly maxTtlMs: number;
+  /** Called once, when the lease is over for whatever reason. */
+  readonly onOver: (lease: HeldLease) => void;
+}
+
+/** Makes the lease of a won attempt, and has its end watched. */
+export function createLease(grant: Grant, context: LeaseContext): HeldLease {
+  return new QuorumLease(grant, context);
+}
+
+class QuorumLease implements HeldLease {
+  readonly acquired = true as const;
+  readonly key: string;
+  readonly token: bigint;
+  validUntil: Instant;
+  lossAt: Instant;
+  #state: "held" | "released" | LossReason = "held";
+  #controller: AbortController | undefined;
+  #extending: Promise<ExtensionOutcome> | undefined;
+  #releasing: Promise<ReleaseOutcome> | undefined;
+  readonly #grant: Grant;
+  readonly #context: LeaseContext;
+
+  constructor(grant: Grant, context: LeaseContext) {
+    this.key = grant.claim.key;
+    this.token = grant.token;
+    this.validUntil = grant.validUntil;
+    this.#grant = grant;
+    this.#context = context;
+    this.lossAt = lossInstant(grant.validUntil, this.#validityMs(grant.ttlMs));
+    context.watch.add(this);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      this.#look();
+      if (this.#state !== "held" && this.#state !== "released") this.#controller.abort(this.#lost(this.#state));
+    }
+    return this.#controller.signal;
+  }
+
+  get remainingMs(): number {
+    const now = this.#look();
+    return this.#state === "held" ? Math.max(0, elapsedMs(now, this.validUntil)) : 0;
+  }
+
+  assertHeld(forMs = 0): void {
+    if (!(forMs >= 0)) throw new InvalidOptionError("assertHeld(forMs)", "a number of milliseconds from 0 up", forMs);
+    const remainingMs = this.remainingMs;
+    if (this.#state !== "held") throw this.#lost(this.#state);
+    if (remainingMs < forMs) {
+      const what =
+        `lease of ${JSON.stringify(this.key)} with token ${this.token} has ${Math.floor(remainingMs)} ms of ` +
+        `validity left, ${forMs} were asked for`;
+      throw new LeaseLostError(this, "too-short", { what });
+    }
+  }
+
+  async extend(ttlMs?: number): Promise<number> {
+    const { maxTtlMs } = this.#context;
+    const wanted = ttlMs === undefined ? this.#grant.ttlMs : checkTtl("extend(ttlMs)", ttlMs, maxTtlMs);
+    const startedAt = this.#context.system.now();
+    const outcome = await this.extendOnce(wanted);
+    if (this.#state !== "held") throw this.#lost(this.#state);
+    if (outcome.kind === "extended") return this.remainingMs;
+    throw new NoQuorumError({
+      key: this.key,
+      votes: outcome.votes,
+      attempts: 1,
+      waitedMs: elapsedMs(startedAt, this.#context.system.now()),
+      retryAfterMs: undefined,
+    });
+  }
+
+  extendOnce(ttlMs: number): Promise<ExtensionOutcome> {
+    // One round at a time: answers of two rounds never add up, and the order of ends is the order of calls.
+    const before = this.#extending ?? Promise.resolve(undefined);
+    const round = before
+      .then(() => this.#extendNow(ttlMs))
+      .finally(() => {
+        if (this.#extending === round) this.#extending = undefined;
+      });
+    this.#extending = round;
+    return round;
+  }
+
+  async #extendNow(ttlMs: number): Promise<ExtensionOutcome> {
+    this.#look();
+    if (this.#state !== "held") return { kind: "over", votes: [] };
+    const { quorum, reporter, system } = this.#context;
+    const outcome = await extendEverywhere(quorum, {
+      grant: this.#grant,
+      ttlMs,
+      validUntil: this.validUntil,
+      isOver: () => this.#state !== "held",
+    });
+    if (this.#state !== "held") return { kind: "over", votes: outcome.votes };
+    switch (outcome.kind) {
+      case "extended":
+        this.#prolong(after(outcome.sentAt, this.#validityMs(ttlMs)), ttlMs);
+        reporter.emit("extended", () => ({
+          ...this.#event(),
+          remainingMs: elapsedMs(system.now(), this.validUntil),
+          votes: outcome.votes,
+        }));
+        return outcome;
+      case "forced-out":
+        this.lose("forced-out");
+        return outcome;
+      case "failed":
+      case "over":
+        if (this.remainingMs > 0) {
+          reporter.emit("atRisk", () => ({
+            ...this.#event(),
+            remainingMs: elapsedMs(system.now(), this.validUntil),
+            votes: outcome.votes,
+          }));
+        }
+        return outcome;
+    }
+  }
+
+  #prolong(until: Instant, ttlMs: number): void {
+    this.validUntil = latest(this.validUntil, until);
+    this.lossAt = lossInstant(this.validUntil, this.#validityMs(ttlMs));
+  }
+
+  release(): Promise<ReleaseOutcome> {
+    this.#releasing ??= this.#releaseOnce();
+    return this.#releasing;
+  }
+
+  async #releaseOnce(): Promise<ReleaseOutcome> {
+    const { quorum, system, reporter } = this.#context;
+    const { claim, wonAt } = this.#grant;
+    const deadlineMs = requestDeadlineMs(this.#grant.ttlMs);
+    this.#look();
+    if (this.#state === "held") this.#end("released");
+    // A late extend could create anew what was released, so the one in flight goes first.
+    if (this.#extending !== undefined) await within(system, deadlineMs, this.#extending);
+    const outcome = await releaseEverywhere(quorum, claim, deadlineMs);
+    reporter.emit("released", () => ({
+      ...this.#event(),
+      outcome,
+      heldMs: elapsedMs(wonAt, system.now()),
+    }));
+    return outcome;
+  }
+
+  expire(): void {
+    this.lose("expired");
+  }
+
+  isOver(): boolean {
+    this.#look();
+    return this.#state !== "held";
+  }
+
+  lose(reason: LossReason): void {
+    if (this.#state !== "held") return;
+    this.#end(reason);
+    const { reporter, system } = this.#context;
+    reporter.emit("lost", () => ({
+      ...this.#event(),
+      reason,
+      heldMs: elapsedMs(this.#grant.wonAt, system.now()),
+    }));
+    this.#controller?.abort(this.#lost(reason));
+  }
+
+  toJSON(): LeaseJson {
+    const remainingMs = Math.round(this.remainingMs);
+    return {
+      key: this.key,
+      token: this.token.toString(),
+      state: this.#state,
+      remainingMs,
+      ownerHash: ownerHash(this.#grant.claim.owner),
+    };
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `Lease ${inspect(this.toJSON(), options)}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  /** Looks at the clocks; a lease whose validity has ended is over from here on. */
+  #look(): Instant {
+    const now = this.#context.system.look();
+    if (this.#state === "held" && now >= this.validUntil) this.lose("expired");
+    return now;
+  }
+
+  #end(state: "released" | LossReason): void {
+    this.#state = state;
+    this.#grant.over = true;
+    this.#context.watch.remove(this);
+    this.#context.onOver(this);
+  }
+
+  #lost(reason: "held" | "released" | LossReason): LeaseLostError {
+    return new LeaseLostError(this, reason === "held" ? "expired" : reason);
+  }
+
+  #validityMs(ttlMs: number): number {
+    return validityMs(ttlMs, this.#context.quorum.clockBounds);
+  }
+
+  #event(): LeaseEvent {
+    return { key: this.key, token: this.token, ownerHash: ownerHash(this.#grant.claim.owner) };
+  }
+}

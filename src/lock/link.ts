@@ -1,0 +1,238 @@
+/**
+ * The locker's end of one backend: requests in flight are counted and bounded, faults are typed, and what must still
+ * reach the backend (a release after a lost reply, a join) is owed and sent again until it was answered.
+ */
+import type { Backend, BackendIdentity, BackendSession, Deployment } from "../backend.js";
+import { elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
+import { BackendError } from "../errors.js";
+import type { Reporter } from "./events.js";
+
+/** So many requests may be unanswered by a backend that has been silent for longer than a deadline. */
+const SILENT_MAX = 32;
+/** So many may be unanswered at any time. */
+const IN_FLIGHT_MAX = 16_384;
+/** So many debts are remembered; beyond it the oldest is dropped, which its TTL makes harmless. */
+const DEBTS_MAX = 1_024;
+const DEBTS_AT_ONCE = 16;
+const REPAY_DELAY_MS_MIN = 50;
+const REPAY_DELAY_MS_MAX = 1_000;
+
+/** Something that a backend must still be told. */
+export interface Debt {
+  /** Two debts with the same id are one. */
+  readonly id: string;
+  /** When it no longer matters. */
+  readonly until: Instant;
+  readonly pay: (session: BackendSession) => Promise<unknown>;
+  readonly paid?: () => void;
+}
+
+/** One backend, as the locker uses it. */
+export interface Link {
+  readonly index: number;
+  readonly backend: Backend;
+  /** Who answered last; undefined before the first answer. */
+  identity: BackendIdentity | undefined;
+  /** Another backend of the set that turned out to be the same server, and votes instead of this one. */
+  twin: Link | undefined;
+  /** Sends a request. Exactly one of the two is called, later, unless the backend never settles it. */
+  send<T>(
+    call: (session: BackendSession) => Promise<T>,
+    onReply: (reply: T) => void,
+    onFault: (fault: BackendError) => void,
+  ): void;
+  /** Takes note that a request to it was not answered in time. */
+  timedOut(fault: BackendError): void;
+  /** Tells the backend, again and again until it answered or the debt no longer matters. */
+  owe(debt: Debt): void;
+  /** How many requests are unanswered. */
+  inFlight(): number;
+  /** Sends what is owed once more and closes the session; bounded by `withinMs`. */
+  close(withinMs: number): Promise<void>;
+}
+
+/** What a link needs of its locker. */
+export interface LinkContext {
+  readonly deployment: Deployment;
+  readonly system: System;
+  readonly reporter: Reporter;
+  /** How long a backend may be silent before requests to it are bounded, in milliseconds. */
+  readonly silenceMs: number;
+}
+
+/** Opens a backend. */
+export function createLink(backend: Backend, index: number, context: LinkContext): Link {
+  const { system, reporter } = context;
+  const session = backend.open(context.deployment);
+  const debts = new Map<string, Debt>();
+  let inFlight = 0;
+  /** The last answer, or the send since which one is owed. */
+  let quietSince = system.now();
+  let healthy: boolean | undefined;
+  let closed = false;
+  let repaying: Timer | undefined;
+  let repayDelayMs = REPAY_DELAY_MS_MIN;
+
+  function send<T>(
+    call: (session: BackendSession) => Promise<T>,
+    onReply: (reply: T) => void,
+    onFault: (fault: BackendError) => void,
+  ): void {
+    const now = system.now();
+    if (mustWait(now)) {
+      void Promise.resolve().then(() => onFault(silent()));
+      return;
+    }
+    if (inFlight === 0) quietSince = now;
+    inFlight++;
+    attempt(call).then(
+      (reply) => {
+        inFlight--;
+        quietSince = system.now();
+        if (healthy !== true) becameHealthy();
+        onReply(reply);
+      },
+      (error: unknown) => {
+        inFlight--;
+        const fault = typed(error);
+        if (healthy !== false) becameFaulty(fault);
+        onFault(fault);
+      },
+    );
+  }
+
+  function attempt<T>(call: (session: BackendSession) => Promise<T>): Promise<T> {
+    try {
+      return call(session);
+    } catch (error) {
+      return Promise.reject(typed(error));
+    }
+  }
+
+  function mustWait(now: Instant): boolean {
+    if (inFlight < SILENT_MAX) return false;
+    return inFlight >= IN_FLIGHT_MAX || elapsedMs(quietSince, now) > context.silenceMs;
+  }
+
+  function silent(): BackendError {
+    const what = `${inFlight} requests to it are unanswered, no more are sent`;
+    return new BackendError("BACKEND_SILENT", { backend: backend.name, what });
+  }
+
+  function typed(error: unknown): BackendError {
+    if (error instanceof BackendError) return error;
+    const what = error instanceof Error ? error.message : String(error);
+    return new BackendError("BACKEND_REFUSED", { backend: backend.name, what }, error);
+  }
+
+  function becameHealthy(): void {
+    const recovered = healthy === false;
+    healthy = true;
+    if (recovered) reporter.emit("backendRecovered", () => ({ backend: backend.name }));
+    if (debts.size > 0) repaySoon(0);
+  }
+
+  function becameFaulty(error: BackendError): void {
+    healthy = false;
+    reporter.emit("backendFault", () => ({ backend: backend.name, error }));
+  }
+
+  function owe(debt: Debt): void {
+    if (closed || debts.has(debt.id)) return;
+    if (debts.size >= DEBTS_MAX) {
+      for (const oldest of debts.keys()) {
+        debts.delete(oldest);
+        break;
+      }
+    }
+    debts.set(debt.id, debt);
+    if (healthy === false) repaySoon(repayDelayMs);
+    else pay(debt);
+  }
+
+  function repaySoon(delayMs: number): void {
+    if (closed || (repaying !== undefined && delayMs > 0)) return;
+    if (repaying !== undefined) system.cancelTimer(repaying);
+    repaying = system.startTimer("watch", delayMs, () => {
+      repaying = undefined;
+      repay();
+    });
+  }
+
+  function repay(): void {
+    const now = system.look();
+    let sent = 0;
+    for (const debt of debts.values()) {
+      if (now >= debt.until) debts.delete(debt.id);
+      else if (sent++ < DEBTS_AT_ONCE) pay(debt);
+    }
+  }
+
+  function pay(debt: Debt): void {
+    send(
+      debt.pay,
+      () => {
+        if (debts.get(debt.id) === debt) debts.delete(debt.id);
+        repayDelayMs = REPAY_DELAY_MS_MIN;
+        debt.paid?.();
+        if (debts.size > 0) repaySoon(REPAY_DELAY_MS_MIN);
+      },
+      () => {
+        repayDelayMs = Math.min(repayDelayMs * 2, REPAY_DELAY_MS_MAX);
+        if (debts.size > 0) repaySoon(repayDelayMs);
+      },
+    );
+  }
+
+  return {
+    index,
+    backend,
+    identity: undefined,
+    twin: undefined,
+    send,
+    timedOut(fault: BackendError): void {
+      if (healthy !== false) becameFaulty(fault);
+    },
+    owe,
+    inFlight: () => inFlight,
+    async close(withinMs: number): Promise<void> {
+      if (closed) return;
+      if (healthy === true && debts.size > 0) await within(system, withinMs, lastPayment());
+      closed = true;
+      if (repaying !== undefined) system.cancelTimer(repaying);
+      debts.clear();
+      await within(system, withinMs, session.close()).catch(() => undefined);
+    },
+  };
+
+  function lastPayment(): Promise<unknown> {
+    const payments = [...debts.values()].slice(0, SILENT_MAX).map(
+      (debt) =>
+        new Promise<void>((resolve) => {
+          send(
+            debt.pay,
+            () => resolve(),
+            () => resolve(),
+          );
+        }),
+    );
+    return Promise.all(payments);
+  }
+}
+
+/** Resolves with the promise, or without it after `withinMs`. */
+export function within<T>(system: System, withinMs: number, promise: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = system.startTimer("work", withinMs, () => resolve(undefined));
+    promise.then(
+      (value) => {
+        system.cancelTimer(timer);
+        resolve(value);
+      },
+      (error: unknown) => {
+        system.cancelTimer(timer);
+        reject(error);
+      },
+    );
+  });
+}

@@ -1,0 +1,433 @@
+/** `createLocker`: acquires leases on a quorum of backends, keeps them, and gives them back. */
+import type { StatusReply } from "../backend.js";
+import { freeInMs, refusalReason, type RefusalReason, type Round } from "../engine/round.js";
+import { requestDeadlineMs, retryDelayMs } from "../engine/schedule.js";
+import { elapsedMs, type Instant, type System } from "../engine/time.js";
+import { validityMs } from "../engine/validity.js";
+import {
+  AbortedError,
+  ClosedError,
+  InvalidOptionError,
+  LeaseLostError,
+  LockHeldError,
+  NoQuorumError,
+  QuarantinedError,
+  type QuorumLockError,
+  type RefusalData,
+  type VoteReport,
+} from "../errors.js";
+import {
+  checkKey,
+  resolveAcquire,
+  resolveOptions,
+  type AcquireOptions,
+  type LockerOptions,
+  type ResolvedAcquire,
+  type ResolvedOptions,
+} from "../options.js";
+import { createContact, type Contact } from "./contact.js";
+import {
+  createReporter,
+  eventNames,
+  isEventName,
+  type LockerEventName,
+  type LockerEvents,
+  type Reporter,
+} from "./events.js";
+import { keep, type Keeper } from "./keeper.js";
+import { createLease, type HeldLease, type Lease } from "./lease.js";
+import { createLink, within, type Link } from "./link.js";
+import { createLossWatch } from "./loss-watch.js";
+import { startAttempt, type Grant, type Quorum } from "./poll.js";
+import { processSystem } from "./system.js";
+import { createInterruption, either, pause, type Interruption } from "./waiting.js";
+
+/** Why `tryAcquire` gave no lease. Told apart from a lease by `acquired`. */
+export interface Refusal extends RefusalData {
+  readonly acquired: false;
+  /** "held": somebody else has it. "no-quorum": too few backends answered. "quarantined": they may not vote yet. */
+  readonly reason: RefusalReason;
+  /** The error that `acquire` would have thrown. */
+  readonly error: LockHeldError | NoQuorumError | QuarantinedError;
+}
+
+/** Acquires leases on a quorum of backends. */
+export interface Locker extends AsyncDisposable {
+  /**
+   * Waits for the lock, at most `waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED` (each names every
+   * backend's vote), `ABORTED`, `CLOSED`, `CONFIG_MISMATCH`, `SAME_BACKEND`, `INVALID_KEY` or `INVALID_OPTION`.
+   */
+  acquire(key: string, options?: AcquireOptions): Promise<Lease>;
+  /** One attempt. Rejects as `acquire` does, except that a lock that is not to be had is a {@link Refusal}. */
+  tryAcquire(key: string, options?: Omit<AcquireOptions, "waitMs">): Promise<Lease | Refusal>;
+  /**
+   * Runs `job` under the lock, extends the lease meanwhile, and releases it afterwards. Settles only after the job
+   * did. Rejects with the job's own error; with `LEASE_LOST`, which carries the job's result, when the lease was lost
+   * meanwhile; or as `acquire` does.
+   */
+  withLock<T>(key: string, job: (lease: Lease) => T | Promise<T>): Promise<T>;
+  withLock<T>(key: string, options: AcquireOptions, job: (lease: Lease) => T | Promise<T>): Promise<T>;
+  /**
+   * Puts all quarantined backends into service at once: the first use of a deployment under `restartGuard: "strict"`.
+   * Safe only when no lease is in use. Resolves to the names of the backends that it put into service; rejects with
+   * `NO_QUORUM` when a backend did not answer.
+   */
+  bootstrap(): Promise<readonly string[]>;
+  /** Listens to an event; returns how to stop. What a listener throws is dropped. */
+  on<Name extends LockerEventName>(name: Name, listener: (event: LockerEvents[Name]) => void): () => void;
+  /**
+   * Ends all waits with `CLOSED` and all leases still held as lost with the reason "closed": code under them may still
+   * run, so they are not released but end with their TTL. Release leases first. Closes what the adapters opened.
+   * Bounded; may be repeated.
+   */
+  close(): Promise<void>;
+}
+
+const CLOSE_WITHIN_MS = 1_000;
+/** Attempts without a pause in between while a new deployment is being started: two looks, the start, one more. */
+const FIRST_CONTACT_ATTEMPTS = 5;
+
+/**
+ * A locker over independent backends. Connects in the background; the first acquire tells whether it works.
+ *
+ * @example
+ * ```ts
+ * import { createLocker } from "quorum-lock";
+ * import { memory } from "quorum-lock/memory";
+ *
+ * const locker = createLocker({ backends: [memory(), memory(), memory()], ttlMs: 5_000 });
+ * const lease = await locker.acquire("report:2026-11");
+ * try {
+ *   lease.assertHeld(1_000);
+ * } finally {
+ *   await lease.release();
+ *   await locker.close();
+ * }
+ * ```
+ *
+ * @throws InvalidOptionError, SameBackendError
+ */
+export function createLocker(options: LockerOptions): Locker {
+  const resolved = resolveOptions(options);
+  const system = options.system ?? processSystem;
+  const reporter = createReporter(resolved.logger);
+  const links = resolved.backends.map((backend, index) =>
+    createLink(backend, index, {
+      deployment: resolved.deployment,
+      system,
+      reporter,
+      silenceMs: requestDeadlineMs(resolved.ttlMs),
+    }),
+  );
+  const contact = createContact({
+    links,
+    system,
+    reporter,
+    restartGuard: resolved.deployment.restartGuard,
+    quarantineMs: resolved.deployment.quarantineMs,
+  });
+  return new QuorumLocker({ resolved, system, reporter, links, contact });
+}
+
+interface Parts {
+  readonly resolved: ResolvedOptions;
+  readonly system: System;
+  readonly reporter: Reporter;
+  readonly links: readonly Link[];
+  readonly contact: Contact;
+}
+
+/** An attempt that gave no lease. */
+interface Lost {
+  readonly kind: "lost";
+  readonly round: Round;
+  readonly votes: readonly VoteReport[];
+  readonly problem: QuorumLockError | undefined;
+}
+
+class QuorumLocker implements Locker {
+  readonly #parts: Parts;
+  readonly #quorum: Quorum;
+  readonly #watch: ReturnType<typeof createLossWatch>;
+  readonly #closing = createInterruption();
+  /** Leases still held, with the keepers of those that are kept. */
+  readonly #held = new Map<HeldLease, Keeper | undefined>();
+  #closed: Promise<void> | undefined;
+  #warned = false;
+
+  constructor(parts: Parts) {
+    const { resolved, system, links, contact } = parts;
+    this.#parts = parts;
+    this.#watch = createLossWatch(system);
+    this.#quorum = {
+      links,
+      quorum: resolved.deployment.quorum,
+      clockBounds: resolved.clockBounds,
+      system,
+      contact,
+    };
+  }
+
+  async acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
+    checkKey(key);
+    return this.#acquire(key, resolveAcquire(options, this.#parts.resolved, { keepAlive: false }));
+  }
+
+  async tryAcquire(key: string, options: Omit<AcquireOptions, "waitMs"> = {}): Promise<Lease | Refusal> {
+    checkKey(key);
+    if ("waitMs" in options) {
+      throw new InvalidOptionError("waitMs", "left out: tryAcquire does not wait, use acquire", options.waitMs);
+    }
+    const resolved = resolveAcquire(options, this.#parts.resolved, { keepAlive: false });
+    try {
+      return await this.#acquire(key, { ...resolved, waitMs: 0 });
+    } catch (error) {
+      if (error instanceof LockHeldError) return refusal("held", error);
+      if (error instanceof NoQuorumError) return refusal("no-quorum", error);
+      if (error instanceof QuarantinedError) return refusal("quarantined", error);
+      throw error;
+    }
+  }
+
+  async withLock<T>(
+    key: string,
+    optionsOrJob: AcquireOptions | ((lease: Lease) => T | Promise<T>),
+    maybeJob?: (lease: Lease) => T | Promise<T>,
+  ): Promise<T> {
+    checkKey(key);
+    const [options, job] = typeof optionsOrJob === "function" ? [{}, optionsOrJob] : [optionsOrJob, maybeJob];
+    if (typeof job !== "function") throw new InvalidOptionError("job", "a function", job);
+    const lease = await this.#acquire(key, resolveAcquire(options, this.#parts.resolved, { keepAlive: true }));
+    let result: T;
+    try {
+      result = await job(lease);
+    } catch (error) {
+      // Its own error says more than anything about the lock.
+      await lease.release();
+      throw error;
+    }
+    const lost = lossOf(lease, result);
+    await lease.release();
+    if (lost !== undefined) throw lost;
+    return result;
+  }
+
+  async #acquire(key: string, options: ResolvedAcquire): Promise<HeldLease> {
+    const { system, contact } = this.#parts;
+    const interruption = either(this.#closing, options.signal);
+    const startedAt = system.look();
+    let firstContact = 0;
+    for (let attempts = 1; ; attempts++) {
+      this.#refuseInterrupted(key, options.signal);
+      const attemptAt = system.now();
+      const outcome = await this.#attempt(key, options, { startedAt, interruption });
+      if (outcome.kind === "won") return this.#lease(outcome.grant, options, { startedAt, attempts });
+      this.#refuseInterrupted(key, options.signal);
+      if (outcome.problem !== undefined) throw outcome.problem;
+      if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
+        await contact.start(requestDeadlineMs(options.ttlMs));
+        continue;
+      }
+      const now = system.look();
+      const pauseMs = this.#pauseMs(outcome, attempts, {
+        leftMs: options.waitMs - elapsedMs(startedAt, now),
+        attemptMs: elapsedMs(attemptAt, now),
+      });
+      if (pauseMs === undefined) throw this.#refused(key, outcome, { attempts, waitedMs: elapsedMs(startedAt, now) });
+      await pause(system, pauseMs, interruption);
+    }
+  }
+
+  async #attempt(
+    key: string,
+    options: ResolvedAcquire,
+    wait: { readonly startedAt: Instant; readonly interruption: Interruption },
+  ): Promise<{ readonly kind: "won"; readonly grant: Grant } | Lost> {
+    const deadlineMs = requestDeadlineMs(options.ttlMs);
+    const leftMs = options.waitMs - elapsedMs(wait.startedAt, this.#parts.system.now());
+    const attempt = startAttempt(this.#quorum, {
+      key,
+      ttlMs: options.ttlMs,
+      // Without a wait an attempt may still take as long as its backends may.
+      deadlineMs: options.waitMs === 0 ? deadlineMs : Math.max(1, Math.min(deadlineMs, leftMs)),
+    });
+    const stop = wait.interruption.listen(() => attempt.abandon());
+    const outcome = await attempt.outcome;
+    stop();
+    return outcome;
+  }
+
+  /** The pause before the next attempt; undefined when no time is left for one. */
+  #pauseMs(
+    outcome: Lost,
+    attempts: number,
+    time: { readonly leftMs: number; readonly attemptMs: number },
+  ): number | undefined {
+    const { resolved, system } = this.#parts;
+    const free = freeInMs(outcome.round);
+    const random = system.random();
+    const planned = retryDelayMs(attempts, resolved.retry, random);
+    // Where the end of the other's lock is near, there is no point in sleeping past it.
+    const wanted = free === undefined ? planned : Math.min(planned, free + random * resolved.retry.delayMsMin);
+    const latest = time.leftMs - time.attemptMs - 1;
+    return latest <= 0 ? undefined : Math.min(Math.max(wanted, 1), latest);
+  }
+
+  #lease(
+    grant: Grant,
+    options: ResolvedAcquire,
+    wait: { readonly startedAt: Instant; readonly attempts: number },
+  ): HeldLease {
+    const { system, reporter, resolved } = this.#parts;
+    const lease = createLease(grant, {
+      quorum: this.#quorum,
+      system,
+      reporter,
+      watch: this.#watch,
+      maxTtlMs: resolved.deployment.maxTtlMs,
+      onOver: (over) => {
+        this.#held.get(over)?.stop();
+        this.#held.delete(over);
+      },
+    });
+    const keeper = options.keepAlive
+      ? keep(lease, options.ttlMs, { system, clockBounds: resolved.clockBounds })
+      : undefined;
+    this.#held.set(lease, keeper);
+    reporter.emit("acquired", () => ({
+      key: lease.key,
+      token: lease.token,
+      ownerHash: lease.toJSON().ownerHash,
+      validityMs: validityMs(options.ttlMs, resolved.clockBounds),
+      waitedMs: elapsedMs(wait.startedAt, system.now()),
+      attempts: wait.attempts,
+      votes: grant.votes(),
+    }));
+    if (!this.#warned) this.#warnOnce();
+    return lease;
+  }
+
+  #warnOnce(): void {
+    this.#warned = true;
+    const { backends, deployment } = this.#parts.resolved;
+    const [only] = backends;
+    if (backends.length > 1 || only === undefined || only.capabilities.durable || deployment.restartGuard !== "auto") {
+      return;
+    }
+    const text =
+      `${only.name} is the only backend and forgets its locks when it restarts: a restart under a held lock cannot be ` +
+      `told from a first start. Make it durable, use three or more backends, or set restartGuard: "strict"`;
+    this.#parts.reporter.emit("warning", () => ({ text }));
+  }
+
+  #refused(
+    key: string,
+    outcome: Lost,
+    tries: { readonly attempts: number; readonly waitedMs: number },
+  ): LockHeldError | NoQuorumError | QuarantinedError {
+    const { votes, round } = outcome;
+    const reason = refusalReason(round);
+    this.#parts.reporter.emit("refused", () => ({ key, reason, votes, ...tries }));
+    const data: RefusalData = { key, votes, retryAfterMs: freeInMs(round), ...tries };
+    switch (reason) {
+      case "held":
+        return new LockHeldError(data);
+      case "quarantined":
+        return new QuarantinedError(data);
+      case "no-quorum":
+        return new NoQuorumError(data);
+    }
+  }
+
+  #refuseInterrupted(key: string, signal: AbortSignal | undefined): void {
+    if (this.#closing.interrupted()) throw new ClosedError();
+    if (signal?.aborted === true) throw new AbortedError(key, signal.reason);
+  }
+
+  async bootstrap(): Promise<readonly string[]> {
+    if (this.#closing.interrupted()) throw new ClosedError();
+    const deadlineMs = requestDeadlineMs(this.#parts.resolved.ttlMs);
+    const { system, links } = this.#parts;
+    const startedAt = system.now();
+    const votes = await Promise.all(
+      links.map(async (link): Promise<VoteReport & { readonly bootstrapped?: true }> => {
+        const backend = link.backend.name;
+        try {
+          const status = await this.#ask(link, (session) => session.status(), deadlineMs);
+          const elapsed = elapsedMs(startedAt, system.now());
+          if (status === undefined) return { backend, vote: "no-answer", elapsedMs: elapsed };
+          if (status.kind === "in-service") return { backend, vote: "granted", elapsedMs: elapsed };
+          const { incarnation } = status.identity;
+          await this.#ask(link, (session) => session.bootstrap(incarnation).then(() => true), deadlineMs);
+          return { backend, vote: "granted", elapsedMs: elapsed, bootstrapped: true };
+        } catch (error) {
+          const elapsed = elapsedMs(startedAt, system.now());
+          return { backend, vote: "fault", elapsedMs: elapsed, error: error as Error };
+        }
+      }),
+    );
+    if (votes.some(({ vote }) => vote !== "granted")) {
+      const waitedMs = elapsedMs(startedAt, system.now());
+      throw new NoQuorumError({ key: "(bootstrap)", votes, attempts: 1, waitedMs, retryAfterMs: undefined });
+    }
+    const started = votes.filter(({ bootstrapped }) => bootstrapped).map(({ backend }) => backend);
+    for (const backend of started) this.#parts.reporter.emit("backendBootstrapped", () => ({ backend }));
+    return started;
+  }
+
+  #ask<T extends StatusReply | true>(
+    link: Link,
+    call: (session: Parameters<Parameters<Link["send"]>[0]>[0]) => Promise<T>,
+    deadlineMs: number,
+  ): Promise<T | undefined> {
+    return within(
+      this.#parts.system,
+      deadlineMs,
+      new Promise<T>((resolve, reject) => link.send(call, resolve, reject)),
+    );
+  }
+
+  on<Name extends LockerEventName>(name: Name, listener: (event: LockerEvents[Name]) => void): () => void {
+    if (!isEventName(name)) throw new InvalidOptionError("event", `one of ${eventNames().join(", ")}`, name);
+    if (typeof listener !== "function") throw new InvalidOptionError("listener", "a function", listener);
+    return this.#parts.reporter.on(name, listener);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#closeOnce();
+    return this.#closed;
+  }
+
+  async #closeOnce(): Promise<void> {
+    this.#closing.interrupt();
+    for (const lease of this.#held.keys()) lease.lose("closed");
+    this.#watch.stop();
+    await Promise.all(this.#parts.links.map((link) => link.close(CLOSE_WITHIN_MS)));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** The error of a lease that was lost under its job; looks at the clocks first. */
+function lossOf(lease: HeldLease, result: unknown): LeaseLostError | undefined {
+  try {
+    lease.assertHeld();
+    return undefined;
+  } catch (error) {
+    if (error instanceof LeaseLostError && error.reason !== "released") {
+      return new LeaseLostError(lease, error.reason, { result });
+    }
+    return undefined;
+  }
+}
+
+function onlyQuarantined(round: Round): boolean {
+  return round.seats.every((seat) => seat === "quarantined");
+}
+
+function refusal(reason: RefusalReason, error: Refusal["error"]): Refusal {
+  const { key, votes, attempts, waitedMs, retryAfterMs } = error;
+  return { acquired: false, reason, error, key, votes, attempts, waitedMs, retryAfterMs };
+}

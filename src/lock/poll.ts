@@ -1,0 +1,288 @@
+/**
+ * One attempt, run: sends acquire to all backends, casts their answers into a round (engine/round.ts), raises those
+ * that minted less than the token, and settles as soon as the verdict is known. Stragglers are never awaited; what
+ * they still answer is cast too, and what they may hold after a lost attempt is released.
+ */
+import type { AcquireReply } from "../backend.js";
+import {
+  castRaise,
+  castVote,
+  dueRaises,
+  giveUp,
+  raiseSent,
+  startRound,
+  toRelease,
+  verdict,
+  type RaiseVote,
+  type Round,
+} from "../engine/round.js";
+import type { Confirmation } from "../engine/extension.js";
+import { after, elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
+import { validityMs, type ClockBounds } from "../engine/validity.js";
+import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
+import type { Contact } from "./contact.js";
+import type { Link } from "./link.js";
+import { grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
+
+/** What every round needs of its locker. */
+export interface Quorum {
+  readonly links: readonly Link[];
+  readonly quorum: number;
+  readonly clockBounds: ClockBounds;
+  readonly system: System;
+  readonly contact: Contact;
+}
+
+/** What an attempt asks for. */
+export interface AttemptRequest {
+  readonly key: string;
+  readonly ttlMs: number;
+  /** How long any backend may take, in milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/** A won attempt. Becomes a lease, which goes on listening to stragglers through it. */
+export interface Grant {
+  readonly claim: Claim;
+  readonly token: bigint;
+  /** The TTL that it was asked for with. */
+  readonly ttlMs: number;
+  readonly wonAt: Instant;
+  readonly validUntil: Instant;
+  /** What each backend last confirmed. Edited in place as stragglers and extensions come in. */
+  readonly confirmations: (Confirmation | undefined)[];
+  /** Set once the lease is over: what is granted after that is released at once. */
+  over: boolean;
+  readonly votes: () => readonly VoteReport[];
+}
+
+/** How an attempt ended. */
+export type AttemptOutcome =
+  | { readonly kind: "won"; readonly grant: Grant }
+  | {
+      readonly kind: "lost";
+      readonly round: Round;
+      readonly votes: readonly VoteReport[];
+      /** Why nothing may be granted to this locker at all. */
+      readonly problem: QuorumLockError | undefined;
+    };
+
+/** A running attempt. */
+export interface Attempt {
+  readonly outcome: Promise<AttemptOutcome>;
+  /** Ends it as lost, now. */
+  abandon(): void;
+}
+
+/** Starts an attempt with a fresh owner and a fresh proposal. */
+export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
+  const { links, system, contact } = quorum;
+  const { key, ttlMs } = request;
+  const owner = system.newOwner();
+  const proposal = system.propose();
+  const claim: Claim = { key, owner, ttlMsMax: ttlMs, lateGrants: 0, denials: 0 };
+  const startedAt = system.now();
+  const sentAt = contact.clock();
+  const answers = new Array<AcquireReply | BackendError | undefined>(links.length).fill(undefined);
+  const answeredAt = new Array<number>(links.length).fill(0);
+  const confirmations = new Array<Confirmation | undefined>(links.length).fill(undefined);
+  let round = startRound(links.length, quorum.quorum, after(startedAt, validityMs(ttlMs, quorum.clockBounds)));
+  let settle: ((outcome: AttemptOutcome) => void) | undefined;
+  let timer: Timer | undefined;
+  /** Set when it was won. */
+  let grant: Grant | undefined;
+  /** Set when it was lost: a grant that still comes in is released. */
+  let lost = false;
+
+  const outcome = new Promise<AttemptOutcome>((resolve) => {
+    settle = resolve;
+  });
+
+  function onReply(link: Link, reply: AcquireReply): void {
+    const refused = contact.answered(link, sentAt, reply);
+    answers[link.index] = refused ?? reply;
+    answeredAt[link.index] = elapsedMs(startedAt, system.now());
+    if (reply.kind === "granted" && (lost || grant?.over === true)) {
+      grantedLate(system, claim, link);
+      return;
+    }
+    round = castVote(round, link.index, refused === undefined ? reply : FAULT);
+    advance(link);
+  }
+
+  function onFault(link: Link, fault: BackendError): void {
+    contact.failed(link, fault);
+    if (answers[link.index] === undefined) {
+      answers[link.index] = fault;
+      answeredAt[link.index] = elapsedMs(startedAt, system.now());
+    }
+    round = castVote(round, link.index, FAULT);
+    advance(link);
+  }
+
+  function onRaised(link: Link, fence: bigint, vote: RaiseVote): void {
+    round = castRaise(round, link.index, vote);
+    if (vote === "refused") {
+      const what = `its grant with fence ${fence} was gone before the token could be confirmed`;
+      answers[link.index] = new BackendError("BACKEND_REFUSED", { backend: link.backend.name, what });
+    }
+    advance(link);
+  }
+
+  /** After every answer: sends the raises that are due, notes confirmations, and settles when it is decided. */
+  function advance(link: Link): void {
+    if (lost) return;
+    if (round.token !== undefined) {
+      for (const index of dueRaises(round)) raise(index, round.token);
+      if (grant !== undefined) {
+        if (round.seats[link.index] === "known") confirm(link);
+        return;
+      }
+    }
+    if (settle !== undefined) decide();
+  }
+
+  function raise(index: number, token: bigint): void {
+    const link = links[index];
+    const reply = answers[index];
+    if (link === undefined || reply instanceof BackendError || reply?.kind !== "granted") return;
+    const { fence } = reply;
+    round = raiseSent(round, index);
+    link.send(
+      (session) => session.raise({ key, owner, fence, token }),
+      (raised) => onRaised(link, fence, raised),
+      () => onRaised(link, fence, "fault"),
+    );
+  }
+
+  function confirm(link: Link): void {
+    confirmations[link.index] = { at: startedAt, incarnation: link.identity?.incarnation ?? "" };
+  }
+
+  function decide(): void {
+    switch (verdict(round, system.now())) {
+      case "pending":
+        return;
+      case "won":
+        // Once more by the clock that sees a suspend: it costs more, and only a win needs it.
+        if (verdict(round, system.look()) === "lost" || contact.problem() !== undefined) lose();
+        else win();
+        return;
+      case "lost":
+        // A new deployment is started only when all of its backends were seen, so all of them are worth waiting for.
+        if (contact.mayStart() && onlyQuarantined(round)) return;
+        lose();
+    }
+  }
+
+  function win(): void {
+    const { token } = round;
+    if (token === undefined) return;
+    round.seats.forEach((seat, index) => {
+      const link = links[index];
+      if (seat === "known" && link !== undefined) confirm(link);
+    });
+    grant = {
+      claim,
+      token,
+      ttlMs,
+      wonAt: system.now(),
+      validUntil: round.validUntil,
+      confirmations,
+      over: false,
+      votes: reports,
+    };
+    finish({ kind: "won", grant });
+  }
+
+  function lose(): void {
+    lost = true;
+    const votes = reports();
+    const final = round;
+    for (const index of toRelease(round)) release(index);
+    finish({ kind: "lost", round: final, votes, problem: contact.problem() });
+  }
+
+  /** Behind the acquire on the same connection; owed where it is not answered, since the acquire may come later. */
+  function release(index: number): void {
+    const link = links[index];
+    if (link === undefined) return;
+    const answer = answers[index];
+    if (answer instanceof BackendError && answer.effect === "none") return;
+    link.send(
+      (session) => session.release(key, owner),
+      (reply) => {
+        if (reply === "not-owner") releaseDenied(system, claim, link);
+      },
+      () => link.owe(releaseDebt(system, claim)),
+    );
+  }
+
+  function finish(result: AttemptOutcome): void {
+    if (timer !== undefined) system.cancelTimer(timer);
+    settle?.(result);
+    settle = undefined;
+  }
+
+  function reports(): readonly VoteReport[] {
+    const elapsed = elapsedMs(startedAt, system.now());
+    return links.map((link, index) => report(link, answers[index], answeredAt[index] || elapsed));
+  }
+
+  function onDeadline(): void {
+    if (settle === undefined) return;
+    for (const link of links) {
+      if (answers[link.index] !== undefined) continue;
+      const elapsed = elapsedMs(startedAt, system.now());
+      const fault = timeout(link, elapsed);
+      answers[link.index] = fault;
+      answeredAt[link.index] = elapsed;
+      link.timedOut(fault);
+    }
+    round = giveUp(round);
+    if (verdict(round, system.look()) === "won" && contact.problem() === undefined) win();
+    else lose();
+  }
+
+  for (const link of links) {
+    link.send(
+      (session) => session.acquire({ key, owner, ttlMs, proposal }),
+      (reply) => onReply(link, reply),
+      (fault) => onFault(link, fault),
+    );
+  }
+  timer = system.startTimer("work", request.deadlineMs, onDeadline);
+
+  return {
+    outcome,
+    abandon(): void {
+      if (settle !== undefined) lose();
+    },
+  };
+}
+
+const FAULT = { kind: "fault" } as const;
+
+function onlyQuarantined(round: Round): boolean {
+  return (
+    round.seats.includes("waiting") && round.seats.every((seat) => seat === "quarantined" || seat === "waiting")
+  );
+}
+
+/** What {@link onDeadline} says of a backend that never answered. */
+export function timeout(link: Link, afterMs: number): BackendError {
+  const what = `no answer within ${Math.round(afterMs)} ms (it may still act on the request)`;
+  return new BackendError("BACKEND_TIMEOUT", { backend: link.backend.name, what });
+}
+
+function report(link: Link, answer: AcquireReply | BackendError | undefined, elapsed: number): VoteReport {
+  const backend = link.backend.name;
+  if (answer === undefined) return { backend, vote: "no-answer", elapsedMs: elapsed };
+  if (answer instanceof BackendError) {
+    return { backend, vote: "fault", elapsedMs: elapsed, code: answer.code, error: answer };
+  }
+  if (answer.kind === "granted" || answer.remainingMs === undefined) {
+    return { backend, vote: answer.kind, elapsedMs: elapsed };
+  }
+  return { backend, vote: answer.kind, elapsedMs: elapsed, remainingMs: answer.remainingMs };
+}

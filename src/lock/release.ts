@@ -1,0 +1,94 @@
+/** Releasing: owner-checked, on every backend, and owed where the answer did not come. */
+import { after, type System } from "../engine/time.js";
+import type { ReleaseOutcome } from "./events.js";
+import type { Debt, Link } from "./link.js";
+import type { Quorum } from "./poll.js";
+
+/** What one attempt may have put on some backend. */
+export interface Claim {
+  readonly key: string;
+  readonly owner: string;
+  /** The longest TTL asked for so far. */
+  ttlMsMax: number;
+  /** Bit i: backend i granted after the claim was given up. */
+  lateGrants: number;
+  /** Bit i: backend i had nothing to release. */
+  denials: number;
+}
+
+/** A release that is sent until it was answered, or until the lock must have ended by itself. */
+export function releaseDebt(system: System, claim: Claim): Debt {
+  return {
+    id: `release ${claim.owner}`,
+    // A request that is still on its way may be executed any time; twice the TTL covers all but the oddest network.
+    until: after(system.now(), 2 * claim.ttlMsMax),
+    pay: (session) => session.release(claim.key, claim.owner),
+  };
+}
+
+/**
+ * Takes note of a grant that came after its claim was given up. On most connections the release behind it has taken
+ * it back already; only where that release found nothing was it executed first, and must be sent again.
+ */
+export function grantedLate(system: System, claim: Claim, link: Link): void {
+  claim.lateGrants |= 1 << link.index;
+  if ((claim.denials & (1 << link.index)) !== 0) link.owe(releaseDebt(system, claim));
+}
+
+/** Takes note that a backend had nothing to release; see {@link grantedLate}. */
+export function releaseDenied(system: System, claim: Claim, link: Link): void {
+  claim.denials |= 1 << link.index;
+  if ((claim.lateGrants & (1 << link.index)) !== 0) link.owe(releaseDebt(system, claim));
+}
+
+/**
+ * Sends a release to all backends. Resolves as soon as the outcome is known, or after `deadlineMs`; never rejects.
+ * Backends that do not answer are told again later.
+ */
+export function releaseEverywhere(
+  quorum: Quorum,
+  claim: Claim,
+  deadlineMs: number,
+): Promise<ReleaseOutcome> {
+  const { links, system } = quorum;
+  return new Promise((resolve) => {
+    let released = 0;
+    let denied = 0;
+    let pending = links.length;
+    let settled = false;
+
+    const settle = (outcome: ReleaseOutcome): void => {
+      settled = true;
+      system.cancelTimer(timer);
+      resolve(outcome);
+    };
+    const decide = (): void => {
+      if (settled) return;
+      if (released >= quorum.quorum) settle("released");
+      else if (denied > links.length - quorum.quorum) settle("not-owner");
+      else if (pending === 0) settle("unknown");
+    };
+    const timer = system.startTimer("work", deadlineMs, () => {
+      if (!settled) settle("unknown");
+    });
+    for (const link of links) {
+      link.send(
+        (session) => session.release(claim.key, claim.owner),
+        (reply) => {
+          pending--;
+          if (reply === "released") released++;
+          else {
+            denied++;
+            releaseDenied(system, claim, link);
+          }
+          decide();
+        },
+        () => {
+          pending--;
+          link.owe(releaseDebt(system, claim));
+          decide();
+        },
+      );
+    }
+  });
+}

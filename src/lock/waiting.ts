@@ -1,0 +1,63 @@
+/** Pauses and waits that can be ended: by a bound, by the caller's signal, by the close of the locker. */
+import type { System } from "../engine/time.js";
+
+/** Ends waits early; a locker has one for its close, a caller's AbortSignal makes another. */
+export interface Interruption {
+  /** Set once, when waits must end. */
+  interrupted(): boolean;
+  /** Calls `listener` when waits must end; returns how to stop listening. */
+  listen(listener: () => void): () => void;
+}
+
+/** An interruption that its owner triggers. */
+export interface InterruptionSource extends Interruption {
+  interrupt(): void;
+}
+
+/** One that has not been triggered. */
+export function createInterruption(): InterruptionSource {
+  const listeners = new Set<() => void>();
+  let interrupted = false;
+  return {
+    interrupted: () => interrupted,
+    listen(listener: () => void): () => void {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    interrupt(): void {
+      interrupted = true;
+      for (const listener of listeners) listener();
+      listeners.clear();
+    },
+  };
+}
+
+/** Ends waits when either does. */
+export function either(first: Interruption, signal: AbortSignal | undefined): Interruption {
+  if (signal === undefined) return first;
+  return {
+    interrupted: () => first.interrupted() || signal.aborted,
+    listen(listener: () => void): () => void {
+      const stop = first.listen(listener);
+      signal.addEventListener("abort", listener, { once: true });
+      return () => {
+        stop();
+        signal.removeEventListener("abort", listener);
+      };
+    },
+  };
+}
+
+/** Resolves after `delayMs`, or as soon as it is interrupted. */
+export function pause(system: System, delayMs: number, interruption: Interruption): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = interruption.listen(() => {
+      system.cancelTimer(timer);
+      resolve();
+    });
+    const timer = system.startTimer("work", delayMs, () => {
+      stop();
+      resolve();
+    });
+  });
+}
