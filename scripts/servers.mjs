@@ -36,6 +36,7 @@ import { runBounded } from "./servers/run-bounded.mjs";
 /** @typedef {"debian" | "docker" | "path"} Origin */
 
 const dockerTimeoutMs = 3000;
+const pullTimeoutMs = 300_000;
 const versionTimeoutMs = 10_000;
 
 /** @type {Map<ServerName, Promise<ResolvedServer | MissingServer>>} */
@@ -82,7 +83,7 @@ function originsInOrder() {
   switch (forced) {
     case undefined:
     case "":
-      // Whatever version happens to be installed is good enough for a look at home, not for a verdict.
+      // Whatever happens to be installed is good enough for a look at home, not for a verdict.
       return isCi() ? ["debian", "docker"] : ["debian", "docker", "path"];
     case "debian":
     case "docker":
@@ -102,8 +103,8 @@ export function isCi() {
 /** @type {Readonly<Record<Origin, (name: ServerName, unpacked: UnpackedServer | Error | undefined) => Promise<ResolvedServer>>>} */
 const from = {
   async debian(name, unpacked) {
-    if (unpacked === undefined || unpacked instanceof Error)
-      throw unpacked ?? new Error("nothing was brought");
+    if (unpacked instanceof Error) throw unpacked;
+    if (unpacked === undefined) throw new Error("nothing was brought");
     const { version, command, args, source } = unpacked;
     return { name, version, command, args, env: unpackedEnv, origin: "debian-packages", source };
   },
@@ -111,6 +112,9 @@ const from = {
   async docker(name) {
     await runBounded("docker", ["info", "--format", "{{.ServerVersion}}"], { timeoutMs: dockerTimeoutMs });
     const { image } = recipes[name];
+    // Fetched here, where time is allowed for it, and not inside the first test that starts it.
+    const present = runBounded("docker", ["image", "inspect", image], { timeoutMs: dockerTimeoutMs });
+    await present.catch(() => runBounded("docker", ["pull", "--quiet", image], { timeoutMs: pullTimeoutMs }));
     const args = ["run", "--rm", "--network", "host", image];
     const version = image.slice(image.indexOf(":") + 1);
     return {
@@ -131,6 +135,10 @@ const from = {
     const version = /\bv=(\S+)/.exec(printed)?.[1];
     if (version === undefined)
       throw new Error(`${program} --version printed ${JSON.stringify(printed.trim())}`);
+    // A test that names a version is about that version.
+    const major = name.slice(name.lastIndexOf("-") + 1);
+    if (!version.startsWith(`${major}.`))
+      throw new Error(`the ${program} on PATH is ${version}, not ${major}.x`);
     return {
       name,
       version,

@@ -22,23 +22,29 @@ export type BackendErrorCode =
   | "BACKEND_NOT_CONNECTED"
   /** the connection broke before the answer; the effect is unknown */
   | "BACKEND_DISCONNECTED"
-  /** so many requests to it are unanswered that no more are sent */
+  /** so many requests to it are unanswered that no more are sent, until it answers */
   | "BACKEND_SILENT"
+  /** it wants a password, or refuses the one it got */
   | "BACKEND_AUTH"
+  /** its access rules forbid what the lock needs */
   | "BACKEND_NO_PERMISSION"
+  /** it is a read-only replica */
   | "BACKEND_READONLY"
+  /** it is still loading its data */
   | "BACKEND_LOADING"
+  /** a script of somebody else blocks it */
   | "BACKEND_BUSY"
+  /** it has no memory left for writes; releases still work */
   | "BACKEND_OUT_OF_MEMORY"
-  /** something else is stored under a key of ours */
+  /** something else is stored under a key of the lock */
   | "BACKEND_WRONG_TYPE"
   /** a counter is no number, or may not count any further */
   | "BACKEND_COUNTER_BROKEN"
   /** whether its memory is new cannot be told */
   | "BACKEND_MARK_UNREADABLE"
-  /** its mark was written by clients that are configured otherwise */
+  /** its mark was written by clients that are configured otherwise; acquire rejects with CONFIG_MISMATCH */
   | "BACKEND_MARK_MISMATCH"
-  /** another backend of the set is the same server */
+  /** another backend of the set is the same server; acquire rejects with SAME_BACKEND */
   | "BACKEND_SAME_SERVER"
   /** the server is too old or lacks something that the adapter needs */
   | "BACKEND_UNSUPPORTED"

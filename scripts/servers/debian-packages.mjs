@@ -49,7 +49,7 @@ const firstPingTimeoutMs = 20_000;
  * Newer servers refuse to start when the locale of the environment is not on the machine, and even C.UTF-8 is a file of the release whose
  * C library is used here.
  */
-export const unpackedEnv = { LC_ALL: "C" };
+export const unpackedEnv = Object.freeze({ LC_ALL: "C" });
 
 /** Debian's architecture -> its library folder and its loader. */
 const platforms = /** @type {Readonly<Record<string, { triplet: string, loader: string }>>} */ ({

@@ -9,6 +9,9 @@ import type { Reporter } from "./events.js";
 
 /** So many requests may be unanswered by a backend that has been silent for longer than a deadline. */
 const SILENT_MAX = 32;
+/** So many, by one that has been silent for {@link HUSH_MS}: a busy locker would send thousands until the deadline. */
+const HUSHED_MAX = 512;
+const HUSH_MS = 100;
 /** So many may be unanswered at any time. */
 const IN_FLIGHT_MAX = 16_384;
 /** So many debts are remembered; beyond it the oldest is dropped, which its TTL makes harmless. */
@@ -111,7 +114,9 @@ export function createLink(backend: Backend, index: number, context: LinkContext
 
   function mustWait(now: Instant): boolean {
     if (inFlight < SILENT_MAX) return false;
-    return inFlight >= IN_FLIGHT_MAX || elapsedMs(quietSince, now) > context.silenceMs;
+    if (inFlight >= IN_FLIGHT_MAX) return true;
+    const quietMs = elapsedMs(quietSince, now);
+    return quietMs > context.silenceMs || (inFlight >= HUSHED_MAX && quietMs > HUSH_MS);
   }
 
   function silent(): BackendError {

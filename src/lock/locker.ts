@@ -215,7 +215,7 @@ class QuorumLocker implements Locker {
   async #acquire(key: string, options: ResolvedAcquire): Promise<HeldLease> {
     const { system, contact } = this.#parts;
     const interruption = either(this.#closing, options.signal);
-    const startedAt = system.look();
+    const startedAt = system.now();
     let firstContact = 0;
     for (let attempts = 1; ; attempts++) {
       this.#refuseInterrupted(key, options.signal);

@@ -126,7 +126,11 @@ export function faulty(backend: Backend, options: FaultyOptions = {}): FaultyBac
   }
 
   /** Settles the caller's promise, unless something gets lost. */
-  async function carry<T>(call: Pending, execute: () => Promise<T>, resolve: (reply: T) => void): Promise<void> {
+  async function carry<T>(
+    call: Pending,
+    execute: () => Promise<T>,
+    resolve: (reply: T) => void,
+  ): Promise<void> {
     const sentInLife = life;
     if (happens(duplicates)) {
       void sleep(duplicateAfterMs)
@@ -146,7 +150,7 @@ export function faulty(backend: Backend, options: FaultyOptions = {}): FaultyBac
   }
 
   function failAll(calls: ReadonlySet<Pending>, what: string): void {
-    for (const call of [...calls]) {
+    for (const call of calls) {
       const error = new BackendError("BACKEND_DISCONNECTED", { backend: backend.name, what });
       void (receive?.() ?? Promise.resolve()).then(() => call.settle(() => call.reject(error)));
     }

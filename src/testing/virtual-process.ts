@@ -98,7 +98,8 @@ export function createProcess(world: World, options: VirtualClockOptions): Virtu
       world.touch();
       const wallMicros = (wall.micros() / 1000n) * 1000n;
       const proposal = nextProposal(lastProposal, wallMicros);
-      if (proposal === undefined) throw new VirtualTimeError(`the wall clock is at ${wallMicros} microseconds`);
+      if (proposal === undefined)
+        throw new VirtualTimeError(`the wall clock is at ${wallMicros} microseconds`);
       lastProposal = proposal;
       return proposal;
     },

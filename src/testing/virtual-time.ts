@@ -52,6 +52,7 @@ export interface VirtualTime {
 
 /** So many turns in a row must pass untouched: more than the longest chain of awaits between two looks at a clock. */
 const QUIET_TURNS = 100;
+const SETTLED = Promise.resolve();
 /** Before it is concluded that nothing can happen any more. */
 const QUIET_TURNS_AT_THE_END = 10_000;
 /** Microtasks that touch the clock again and again for ever would hang the test without a word. */
@@ -93,9 +94,10 @@ export function createVirtualTime(options: VirtualTimeOptions): VirtualTime {
   async function quiet(turns: number): Promise<void> {
     let untouched = 0;
     for (let turn = 0; untouched < turns; turn++) {
-      if (turn === TURNS_MAX) throw new VirtualTimeError("promises settle one another for ever; time cannot go on");
+      if (turn === TURNS_MAX)
+        throw new VirtualTimeError("promises settle one another for ever; time cannot go on");
       const before = touches;
-      await undefined;
+      await SETTLED;
       untouched = touches === before ? untouched + 1 : 0;
     }
   }
@@ -103,7 +105,8 @@ export function createVirtualTime(options: VirtualTimeOptions): VirtualTime {
 
   /** Lets everything happen that is due up to `endMs`, or until `stop` says so. */
   async function run(endMs: number, stop: () => boolean): Promise<void> {
-    if (running) throw new VirtualTimeError("time is advancing already; await one advance() or until() at a time");
+    if (running)
+      throw new VirtualTimeError("time is advancing already; await one advance() or until() at a time");
     if (!(endMs >= nowMs) || endMs === Number.POSITIVE_INFINITY) {
       throw new VirtualTimeError(`time can advance by a number of milliseconds only; got ${endMs - nowMs}`);
     }
@@ -171,7 +174,9 @@ export function createVirtualTime(options: VirtualTimeOptions): VirtualTime {
         // A chain of promises that was longer than the drain may still plan something.
         await quiet(QUIET_TURNS_AT_THE_END);
         if (!settled && queue.nextAtMs() === undefined) {
-          throw new VirtualTimeError("the promise did not settle, and nothing is left to happen that could settle it");
+          throw new VirtualTimeError(
+            "the promise did not settle, and nothing is left to happen that could settle it",
+          );
         }
       }
       return promise;

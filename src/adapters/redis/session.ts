@@ -53,6 +53,15 @@ interface Known {
   readonly serverMs: number;
 }
 
+/** A script run for one key. */
+interface Operation<T> {
+  readonly script: Script;
+  readonly key: string;
+  /** What follows the mark. */
+  readonly args: (server: Known) => readonly string[];
+  readonly parse: (reply: string, server: Known) => T;
+}
+
 /** How often an operation is repeated when the mark changes under it, which happens when clients start together. */
 const MARK_TRIES = 4;
 
@@ -63,6 +72,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const markKey = `${prefix}:mark`;
   const retention = String(deployment.tokenRetentionMs);
   const skewMicros = String(Math.round(deployment.clockSkewMs * 1000));
+  /** Lock and counter, and the mark where there is one. */
+  const keyCount = client.isCluster ? 2 : 3;
   const guard = deployment.restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
   let known: Known | undefined;
   let learning: { readonly epoch: number; readonly promise: Promise<Known> } | undefined;
@@ -71,24 +82,16 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const fault = (error: unknown): BackendError =>
     error instanceof BackendError ? error : faultOf(name, error, connection.lastError());
 
-  async function run(script: Script, keys: number, args: readonly string[]): Promise<unknown> {
-    try {
-      return await connection.client.evalsha(script.sha, keys, ...args);
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw fault(error);
-      // Sure not to have been executed: the server was restarted or its script cache flushed.
+  function run(script: Script, keys: number, args: readonly string[]): Promise<unknown> {
+    return connection.client.evalsha(script.sha, keys, ...args).catch((error: unknown) => {
+      if (!isNoScript(error)) throw fault(error);
       return connection.client.eval(script.lua, keys, ...args).catch((second: unknown) => {
         throw fault(second);
       });
-    }
+    });
   }
 
-  /** What is known of the server behind the connection of now; asks it when that is nothing. */
-  function current(): Known | Promise<Known> {
-    if (known !== undefined && known.epoch === connection.epoch() && connection.isReady()) return known;
-    return learn();
-  }
-
+  /** Asks the server behind the connection of now for its mark. */
   async function learn(): Promise<Known> {
     if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
     await connection.ready(name);
@@ -158,34 +161,59 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     return known;
   }
 
-  /** Runs a script that compares the mark; learns the mark anew and repeats while it is another one. */
-  async function marked(
-    script: Script,
-    key: string,
-    args: (server: Known) => readonly string[],
-  ): Promise<{ readonly reply: string; readonly server: Known }> {
-    for (let tries = 1; ; tries++) {
-      const maybe = current();
-      const server = maybe instanceof Promise ? await maybe : maybe;
-      const keys = client.isCluster ? keysOf(key) : [...keysOf(key), markKey];
-      const reply = String(await run(script, keys.length, [...keys, server.mark, ...args(server)]));
-      if (reply !== "m") {
-        if (reply.startsWith("x")) throw counterBroken(name, key, reply.slice(1));
-        return { reply, server };
-      }
-      if (known === server) known = undefined;
-      if (tries === MARK_TRIES) throw markUnreadable(name, "it changed again and again");
-    }
+  /** What is known of the server behind the connection of now, without asking it. */
+  function fresh(): Known | undefined {
+    return known !== undefined && known.epoch === connection.epoch() && connection.isReady() ? known : undefined;
   }
 
-  function keysOf(key: string): readonly string[] {
+  /**
+   * Runs a script that compares the mark. One promise deep while all is well; everything else (no connection yet,
+   * another mark, no script there) takes the long way.
+   */
+  function marked<T>(operation: Operation<T>): Promise<T> {
+    const server = fresh();
+    if (server === undefined) return markedSlowly(operation);
+    const { script, parse } = operation;
+    return connection.client.evalsha(script.sha, keyCount, ...argumentsOf(operation, server)).then(
+      (reply) => {
+        const text = String(reply);
+        if (text !== "m") return parse(text, server);
+        if (known === server) known = undefined;
+        return markedSlowly(operation);
+      },
+      (error: unknown) => {
+        if (isNoScript(error)) return markedSlowly(operation);
+        throw fault(error);
+      },
+    );
+  }
+
+  /** Learns the mark anew and repeats while it is another one. */
+  async function markedSlowly<T>(operation: Operation<T>): Promise<T> {
+    for (let tries = 1; tries <= MARK_TRIES; tries++) {
+      const server = fresh() ?? (await learn());
+      const reply = String(await run(operation.script, keyCount, argumentsOf(operation, server)));
+      if (reply !== "m") return operation.parse(reply, server);
+      if (known === server) known = undefined;
+    }
+    throw markUnreadable(name, "it changed again and again");
+  }
+
+  function argumentsOf<T>(operation: Operation<T>, server: Known): string[] {
+    const [lock, counter] = keysOf(operation.key);
+    const args = operation.args(server);
+    return client.isCluster ? [lock, counter, server.mark, ...args] : [lock, counter, markKey, server.mark, ...args];
+  }
+
+  function keysOf(key: string): readonly [string, string] {
     return [`{${prefix}:${key}}:l`, `{${prefix}:${key}}:f`];
   }
 
   /** Runs a script that needs no mark, on whatever server is behind the connection. */
-  async function unmarked(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
-    if (!connection.isReady()) await connection.ready(name);
-    return run(script, keys.length, [...keys, ...args]);
+  function unmarked(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    const all = [...keys, ...args];
+    if (connection.isReady()) return run(script, keys.length, all);
+    return connection.ready(name).then(() => run(script, keys.length, all));
   }
 
   async function onMark(script: Script, incarnation: string): Promise<void> {
@@ -195,74 +223,86 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   return {
-    async acquire(request: AcquireRequest): Promise<AcquireReply> {
-      const { reply, server } = await marked(ACQUIRE, request.key, ({ quarantinedUntil }) => [
-        quarantinedUntil,
-        request.owner,
-        String(request.ttlMs),
-        request.proposal.toString(),
-        retention,
-        skewMicros,
-      ]);
-      const rest = reply.slice(1);
-      const { identity } = server;
-      switch (reply[0]) {
-        case "g":
-          return { kind: "granted", fence: BigInt(rest), identity };
-        case "h": {
-          const remaining = Number(rest);
-          return { kind: "held", remainingMs: remaining < 0 ? undefined : remaining, identity };
-        }
-        case "q":
-          return quarantined(server, Number(rest));
-        default:
-          throw unknownReply(name, reply);
-      }
+    acquire(request: AcquireRequest): Promise<AcquireReply> {
+      return marked({
+        script: ACQUIRE,
+        key: request.key,
+        args: ({ quarantinedUntil }) => [
+          quarantinedUntil,
+          request.owner,
+          String(request.ttlMs),
+          request.proposal.toString(),
+          retention,
+          skewMicros,
+        ],
+        parse(reply, server): AcquireReply {
+          const rest = reply.slice(1);
+          const { identity } = server;
+          switch (reply[0]) {
+            case "g":
+              return { kind: "granted", fence: BigInt(rest), identity };
+            case "h": {
+              const remaining = Number(rest);
+              return { kind: "held", remainingMs: remaining < 0 ? undefined : remaining, identity };
+            }
+            case "q":
+              return quarantined(server, Number(rest));
+            default:
+              throw badReply(name, request.key, reply);
+          }
+        },
+      });
     },
 
-    async raise(request: RaiseRequest): Promise<RaiseReply> {
-      const { reply } = await marked(RAISE, request.key, () => [
-        `${request.owner}|${request.fence}`,
-        request.token.toString(),
-        retention,
-      ]);
-      if (reply === "r") return "raised";
-      if (reply === "n") return "refused";
-      throw unknownReply(name, reply);
+    raise(request: RaiseRequest): Promise<RaiseReply> {
+      return marked({
+        script: RAISE,
+        key: request.key,
+        args: () => [`${request.owner}|${request.fence}`, request.token.toString(), retention],
+        parse(reply): RaiseReply {
+          if (reply === "r") return "raised";
+          if (reply === "n") return "refused";
+          throw badReply(name, request.key, reply);
+        },
+      });
     },
 
-    async extend(request: ExtendRequest): Promise<ExtendReply> {
-      const { reply, server } = await marked(EXTEND, request.key, ({ quarantinedUntil }) => [
-        quarantinedUntil,
-        request.owner,
-        String(request.ttlMs),
-        request.token.toString(),
-        retention,
-        request.mayHeal ? "1" : "0",
-      ]);
-      const { identity } = server;
-      switch (reply[0]) {
-        case "e":
-          return { kind: "extended", identity };
-        case "c":
-          return { kind: "recreated", identity };
-        case "n":
-          return { kind: "not-owner", identity };
-        case "q":
-          return quarantined(server, Number(reply.slice(1)));
-        default:
-          throw unknownReply(name, reply);
-      }
+    extend(request: ExtendRequest): Promise<ExtendReply> {
+      return marked({
+        script: EXTEND,
+        key: request.key,
+        args: ({ quarantinedUntil }) => [
+          quarantinedUntil,
+          request.owner,
+          String(request.ttlMs),
+          request.token.toString(),
+          retention,
+          request.mayHeal ? "1" : "0",
+        ],
+        parse(reply, server): ExtendReply {
+          const { identity } = server;
+          switch (reply[0]) {
+            case "e":
+              return { kind: "extended", identity };
+            case "c":
+              return { kind: "recreated", identity };
+            case "n":
+              return { kind: "not-owner", identity };
+            case "q":
+              return quarantined(server, Number(reply.slice(1)));
+            default:
+              throw badReply(name, request.key, reply);
+          }
+        },
+      });
     },
 
-    async release(key: string, owner: string): Promise<ReleaseReply> {
-      const [lock] = keysOf(key);
-      return (await unmarked(RELEASE, [lock ?? ""], [owner])) === 1 ? "released" : "not-owner";
+    release(key: string, owner: string): Promise<ReleaseReply> {
+      return unmarked(RELEASE, [keysOf(key)[0]], [owner]).then((reply) => (reply === 1 ? "released" : "not-owner"));
     },
 
     async forceRelease(key: string): Promise<boolean> {
-      const [lock] = keysOf(key);
-      return (await unmarked(FORCE_RELEASE, [lock ?? ""], [])) === 1;
+      return (await unmarked(FORCE_RELEASE, [keysOf(key)[0]], [])) === 1;
     },
 
     async inspect(key: string): Promise<KeyRecord> {
@@ -313,7 +353,13 @@ function counterBroken(backend: string, key: string, counter: string): BackendEr
   return new BackendError("BACKEND_COUNTER_BROKEN", { backend, what });
 }
 
-function unknownReply(backend: string, reply: string): BackendError {
+/** Sure not to have been executed: the server was restarted, or its script cache flushed. */
+function isNoScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("NOSCRIPT");
+}
+
+function badReply(backend: string, key: string, reply: string): BackendError {
+  if (reply.startsWith("x")) return counterBroken(backend, key, reply.slice(1));
   return new BackendError("BACKEND_REFUSED", { backend, what: `it answered ${show(reply)}` });
 }
 

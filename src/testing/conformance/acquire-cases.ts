@@ -6,6 +6,8 @@ import { ALICE, BOB, ownerOf, stageOn, stageWith } from "./stage.js";
 
 const CONTENDERS = 64;
 const SESSIONS = 4;
+const TURNS = 4;
+const TRIES_MAX = 200;
 
 /** Acquire: exclusion on one backend, and duplicates. */
 export const acquireCases: readonly ConformanceCase[] = [
@@ -37,9 +39,10 @@ export const acquireCases: readonly ConformanceCase[] = [
       const proposal = context.proposal();
       const fences: bigint[] = [];
       const contend = async (owner: string): Promise<void> => {
-        for (let turn = 0; turn < 8; turn++) {
+        for (let [turns, tries] = [0, 0]; turns < TURNS && tries < TRIES_MAX; tries++) {
           const reply = await stage.acquire(owner, { proposal });
           if (reply.kind !== "granted") continue;
+          turns++;
           fences.push(reply.fence);
           await stage.release(owner);
         }
@@ -85,7 +88,10 @@ export const acquireCases: readonly ConformanceCase[] = [
       checkSame("the fence of the lock", { is: after.lock?.fence, should: before.lock?.fence });
       const [was, is] = [before.lock?.remainingMs ?? 0, after.lock?.remainingMs ?? 0];
       check(is <= was, `a refused acquire must not lengthen the lock: ${was} ms were left, now ${is} ms`);
-      check(is > was - stage.longMs / 2, `a refused acquire must not shorten the lock from ${was} ms to ${is} ms`);
+      check(
+        is > was - stage.longMs / 2,
+        `a refused acquire must not shorten the lock from ${was} ms to ${is} ms`,
+      );
     },
   },
   {
@@ -97,6 +103,19 @@ export const acquireCases: readonly ConformanceCase[] = [
       await other.grant(BOB);
       await one.release(ALICE);
       checkSame("the owner of the other key", { is: (await other.inspect()).lock?.owner, should: BOB });
+    },
+  },
+  {
+    name: "closing a session leaves the locks, and the other sessions at work",
+    async run(context) {
+      const stage = await stageOn(context);
+      await stage.grant(ALICE);
+      await stage.session.close();
+      const other = await context.open();
+      const request = { key: stage.key, owner: BOB, ttlMs: stage.longMs, proposal: context.proposal() };
+      checkSame("the reply in another session", { is: (await other.acquire(request)).kind, should: "held" });
+      const third = stageWith(context, other);
+      await third.grant(BOB);
     },
   },
   {
@@ -116,10 +135,15 @@ export const acquireCases: readonly ConformanceCase[] = [
     async run(context) {
       const stage = await stageOn(context);
       const replies = await Promise.all(Array.from({ length: 16 }, () => stage.acquire(ALICE)));
-      const fences = new Set(replies.map((reply: AcquireReply) => (reply.kind === "granted" ? reply.fence : reply.kind)));
+      const fences = new Set(
+        replies.map((reply: AcquireReply) => (reply.kind === "granted" ? reply.fence : reply.kind)),
+      );
       checkSame("the number of different answers", { is: fences.size, should: 1 });
       const { lock } = await stage.inspect();
-      check(lock !== undefined && fences.has(lock.fence), "the fence that was granted must be the one that is stored");
+      check(
+        lock !== undefined && fences.has(lock.fence),
+        "the fence that was granted must be the one that is stored",
+      );
     },
   },
   {
@@ -142,7 +166,10 @@ export const acquireCases: readonly ConformanceCase[] = [
       await stage.extend(ALICE, { token: fence });
       await stage.acquire(ALICE, { ttlMs: stage.shortMs });
       await stage.outlive(stage.shortMs);
-      checkSame("the owner after the duplicate's TTL", { is: (await stage.inspect()).lock?.owner, should: ALICE });
+      checkSame("the owner after the duplicate's TTL", {
+        is: (await stage.inspect()).lock?.owner,
+        should: ALICE,
+      });
     },
   },
   {

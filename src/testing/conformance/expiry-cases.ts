@@ -8,6 +8,8 @@ import { ALICE, BOB, stageOn, type Stage } from "./stage.js";
 
 /** A wait ends a little before the end of what it watches, and from there on it looks every millisecond. */
 const WATCH_FROM_MS = 15;
+/** Sums of fractions of milliseconds are not exact. */
+const ROUNDING_MS = 0.001;
 
 /** Expiry. */
 export const expiryCases: readonly ConformanceCase[] = [
@@ -16,7 +18,11 @@ export const expiryCases: readonly ConformanceCase[] = [
     async run(context) {
       const stage = await stageOn(context);
       const ttlMs = stage.shortMs;
-      await endsAfter(context, { ttlMs, begin: () => stage.grant(ALICE, { ttlMs }), gone: () => isGone(stage) });
+      await endsAfter(context, {
+        ttlMs,
+        begin: () => stage.grant(ALICE, { ttlMs }),
+        gone: () => isGone(stage),
+      });
     },
   },
   {
@@ -86,7 +92,10 @@ export const expiryCases: readonly ConformanceCase[] = [
       for (const owner of [ALICE, BOB]) {
         const stage = await expired(context);
         const token = (await stage.inspect()).counter + 1n;
-        checkSame("the reply", { is: await stage.extend(owner, { token, mayHeal: true }), should: "recreated" });
+        checkSame("the reply", {
+          is: await stage.extend(owner, { token, mayHeal: true }),
+          should: "recreated",
+        });
         const { lock } = await stage.inspect();
         checkSame("the owner", { is: lock?.owner, should: owner });
         checkSame("the fence of the lock", { is: lock?.fence, should: token });
@@ -98,7 +107,10 @@ export const expiryCases: readonly ConformanceCase[] = [
     async run(context) {
       const stage = await expired(context);
       checkSame("the reply to a release", { is: await stage.release(ALICE), should: "not-owner" });
-      checkSame("the reply to a forced one", { is: await stage.session.forceRelease(stage.key), should: false });
+      checkSame("the reply to a forced one", {
+        is: await stage.session.forceRelease(stage.key),
+        should: false,
+      });
     },
   },
 ];
@@ -135,11 +147,12 @@ export async function endsAfter(context: ConformanceContext, lasting: Lasting): 
     const gone = await lasting.gone();
     const atMost = context.nowMs() - sentAt;
     if (gone) {
-      check(atMost >= lasting.ttlMs - earlyByMs, `of ${lasting.ttlMs} ms it lasted ${atMost} ms at most: it ended too early`);
+      const earliest = lasting.ttlMs - earlyByMs - ROUNDING_MS;
+      check(atMost >= earliest, `of ${lasting.ttlMs} ms it lasted ${atMost} ms at most: it ended too early`);
       return;
     }
     const atLeast = askedAt - begunAt;
-    const latest = lasting.ttlMs + lateByMs + context.toleranceMs;
+    const latest = lasting.ttlMs + lateByMs + context.toleranceMs + ROUNDING_MS;
     check(atLeast <= latest, `of ${lasting.ttlMs} ms it lasted ${atLeast} ms at least: it ends too late`);
     await context.waitMs(1);
   }

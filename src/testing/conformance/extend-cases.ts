@@ -22,7 +22,10 @@ export const extendCases: readonly ConformanceCase[] = [
         max: stage.longMs + (to - from) + context.capabilities.lateByMs + 1,
       });
       await stage.outlive(stage.shortMs);
-      checkSame("the reply to another after the first TTL", { is: (await stage.acquire(BOB)).kind, should: "held" });
+      checkSame("the reply to another after the first TTL", {
+        is: (await stage.acquire(BOB)).kind,
+        should: "held",
+      });
     },
   },
   {
@@ -30,9 +33,15 @@ export const extendCases: readonly ConformanceCase[] = [
     async run(context) {
       const stage = await stageOn(context);
       const token = await stage.grant(ALICE);
-      checkSame("the reply", { is: await stage.extend(ALICE, { token, ttlMs: stage.shortMs }), should: "extended" });
+      checkSame("the reply", {
+        is: await stage.extend(ALICE, { token, ttlMs: stage.shortMs }),
+        should: "extended",
+      });
       await stage.outlive(stage.shortMs);
-      checkSame("the owner after the shorter TTL", { is: (await stage.inspect()).lock?.owner, should: ALICE });
+      checkSame("the owner after the shorter TTL", {
+        is: (await stage.inspect()).lock?.owner,
+        should: ALICE,
+      });
       checkSame("the reply to another", { is: (await stage.acquire(BOB)).kind, should: "held" });
     },
   },
@@ -46,7 +55,10 @@ export const extendCases: readonly ConformanceCase[] = [
       checkSame("the counter", { is: counter, should: fence + 100n });
       checkSame("the fence of the lock", { is: lock?.fence, should: fence });
       await stage.extend(ALICE, { token: fence });
-      checkSame("the counter after a lower token", { is: (await stage.inspect()).counter, should: fence + 100n });
+      checkSame("the counter after a lower token", {
+        is: (await stage.inspect()).counter,
+        should: fence + 100n,
+      });
     },
   },
   {
@@ -97,7 +109,10 @@ export const extendCases: readonly ConformanceCase[] = [
       const raised = await stage.raise({ owner: ALICE, fence: token, token: token + 5n });
       checkSame("the reply to a raise with that fence", { is: raised, should: "raised" });
       await stage.outlive(stage.shortMs);
-      checkSame("the fence after its TTL", { is: await stage.grant(BOB, { proposal: token }), should: token + 6n });
+      checkSame("the fence after its TTL", {
+        is: await stage.grant(BOB, { proposal: token }),
+        should: token + 6n,
+      });
     },
   },
   {

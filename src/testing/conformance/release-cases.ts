@@ -49,14 +49,23 @@ export const releaseCases: readonly ConformanceCase[] = [
     name: "a forced release frees the lock of anybody, keeps the counter, and says whether there was one",
     async run(context) {
       const stage = await stageOn(context);
-      checkSame("the reply without a lock", { is: await stage.session.forceRelease(stage.key), should: false });
+      checkSame("the reply without a lock", {
+        is: await stage.session.forceRelease(stage.key),
+        should: false,
+      });
       const fence = await stage.grant(ALICE);
       await stage.raise({ owner: ALICE, fence, token: fence + 100n });
       checkSame("the reply with a lock", { is: await stage.session.forceRelease(stage.key), should: true });
       const after = await stage.inspect();
       checkSame("the record", { is: after, should: { lock: undefined, counter: fence + 100n } });
-      checkSame("the reply to a second one", { is: await stage.session.forceRelease(stage.key), should: false });
-      checkSame("the reply to the owner's extend", { is: await stage.extend(ALICE, { token: fence }), should: "not-owner" });
+      checkSame("the reply to a second one", {
+        is: await stage.session.forceRelease(stage.key),
+        should: false,
+      });
+      checkSame("the reply to the owner's extend", {
+        is: await stage.extend(ALICE, { token: fence }),
+        should: "not-owner",
+      });
       checkSame("the next fence", { is: await stage.grant(BOB), should: fence + 101n });
     },
   },
@@ -64,14 +73,20 @@ export const releaseCases: readonly ConformanceCase[] = [
     name: "inspect tells the owner, the fence and what remains, and changes nothing",
     async run(context) {
       const stage = await stageOn(context);
-      checkSame("the record of a fresh key", { is: await stage.inspect(), should: { lock: undefined, counter: 0n } });
+      checkSame("the record of a fresh key", {
+        is: await stage.inspect(),
+        should: { lock: undefined, counter: 0n },
+      });
       const fence = await stage.grant(ALICE, { ttlMs: stage.shortMs });
       const { lock, counter } = await stage.inspect();
       checkSame("the owner", { is: lock?.owner, should: ALICE });
       checkSame("the fence of the lock", { is: lock?.fence, should: fence });
       checkSame("the counter", { is: counter, should: fence });
       await stage.outlive(stage.shortMs);
-      checkSame("the record after the TTL", { is: await stage.inspect(), should: { lock: undefined, counter: fence } });
+      checkSame("the record after the TTL", {
+        is: await stage.inspect(),
+        should: { lock: undefined, counter: fence },
+      });
     },
   },
 ];

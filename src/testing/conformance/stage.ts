@@ -7,6 +7,7 @@ import type {
   ExtendReply,
   ExtendRequest,
   KeyRecord,
+  Quarantined,
   RaiseReply,
   RaiseRequest,
   ReleaseReply,
@@ -123,4 +124,19 @@ export async function answer<T>(context: ConformanceContext, ask: () => Promise<
       await context.waitMs(RECONNECT_STEP_MS);
     }
   }
+}
+
+/** A session on a backend that has just lost everything. */
+export async function newMemory(context: ConformanceContext): Promise<BackendSession> {
+  await context.restart?.lost?.();
+  const session = await context.open();
+  await answer(context, () => session.status());
+  return session;
+}
+
+/** Its status, which must be a quarantine. */
+export async function quarantineOf(session: BackendSession): Promise<Quarantined> {
+  const status = await session.status();
+  check(status.kind === "quarantined", `the status is ${status.kind}, and should be quarantined`);
+  return status;
 }

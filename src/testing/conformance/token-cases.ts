@@ -65,11 +65,17 @@ export const tokenCases: readonly ConformanceCase[] = [
       const stage = await stageOn(context);
       const before = context.proposal();
       const fence = await stage.grant(ALICE, { proposal: before + 400n * DAY_MICROS });
-      checkBetween("the fence", { is: fence, ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs) });
+      checkBetween("the fence", {
+        is: fence,
+        ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs),
+      });
       await stage.release(ALICE);
       const most = await stage.grant(BOB, { proposal: MAX_FENCE - 1n });
       check(most > fence, "a fence must be larger than the one before it, whatever was proposed");
-      checkBetween("the fence", { is: most, ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs) });
+      checkBetween("the fence", {
+        is: most,
+        ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs),
+      });
     },
   },
   {
@@ -79,10 +85,16 @@ export const tokenCases: readonly ConformanceCase[] = [
       const stage = await stageOn(context);
       const before = context.proposal();
       const fence = await stage.grant(ALICE, { proposal: 1n });
-      checkBetween("the fence", { is: fence, ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs) });
+      checkBetween("the fence", {
+        is: fence,
+        ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs),
+      });
       const fresh = stageWith(context, stage.session);
       const old = await fresh.grant(BOB, { proposal: before - 400n * DAY_MICROS });
-      checkBetween("the fence", { is: old, ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs) });
+      checkBetween("the fence", {
+        is: old,
+        ...aroundNow(before, context.proposal(), context.deployment.clockSkewMs),
+      });
     },
   },
   {

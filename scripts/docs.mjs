@@ -1,0 +1,110 @@
+/**
+ * Writes the tables of the docs from the source, so that no figure and no code is typed twice.
+ * `node scripts/docs.mjs` writes; `node scripts/docs.mjs --check` fails when a page is not up to date.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { format } from "prettier";
+import { DEFAULTS, LIMITS } from "../dist/options.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const read = (path) => readFileSync(`${root}${path}`, "utf8");
+
+const PAGES = { "docs/options.md": { options: optionTables }, "docs/errors.md": { errors: errorTables } };
+
+/** The members of an interface with their comments. */
+function members(source, name) {
+  const body = new RegExp(`export interface ${name}[^{]*\\{\\n([\\s\\S]*?)\\n\\}`).exec(source)?.[1];
+  if (body === undefined) throw new Error(`no interface ${name}`);
+  return [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s*readonly (\w+)\??: ([^;]+);/g)].map(([, comment, member, type]) => ({
+    member,
+    type: type.replace(/\s+/g, " "),
+    text: comment.replace(/\s*\n\s*\*\s?/g, " ").trim(),
+  }));
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+function plain(text) {
+  return text.replace(/\{@link (?:\w+\.)?(\w+)\}/g, "`$1`");
+}
+
+function figure(value) {
+  return value === undefined ? "" : typeof value === "number" ? value.toLocaleString("en-US") : `\`"${value}"\``;
+}
+
+function optionTables() {
+  const source = read("src/options.ts");
+  const range = {
+    ttlMs: [LIMITS.ttlMsMin, "maxTtlMs"],
+    waitMs: [0, LIMITS.waitMsMax],
+    maxTtlMs: [LIMITS.ttlMsMin, LIMITS.maxTtlMsMax],
+    clockSkewMs: [0, `${figure(LIMITS.clockSkewMsMax)}, below maxTtlMs`],
+    driftPpm: [0, LIMITS.driftPpmMax],
+    tokenRetentionMs: ["one quarantine", LIMITS.tokenRetentionMsMax],
+    retryDelayMsMin: [1, LIMITS.retryDelayMsMax],
+    retryDelayMsMax: ["retryDelayMsMin", LIMITS.retryDelayMsMax],
+    quorum: ["a majority", "all"],
+    backends: [1, `${LIMITS.backendsMax} of them`],
+  };
+  const text = (bound) => (typeof bound === "number" ? figure(bound) : bound);
+  const rows = (name) =>
+    members(source, name).map(({ member, text: what }) => [
+      `\`${member}\``,
+      figure(DEFAULTS[member]),
+      member in range ? `${text(range[member][0])} to ${text(range[member][1])}` : "",
+      plain(what.replace(/ Default [^.]*\.$/, "")),
+    ]);
+  const head = ["option", "default", "allowed", "what it does"];
+  return [
+    "## createLocker(options)",
+    table(head, rows("LockerOptions")),
+    "## acquire, tryAcquire, withLock",
+    table(head, rows("AcquireOptions")),
+    `Keys: non-empty strings of well-formed Unicode, at most ${LIMITS.keyBytesMax} bytes in UTF-8.`,
+  ].join("\n\n");
+}
+
+function errorTables() {
+  const source = read("src/errors.ts");
+  const classes = [
+    ...source.matchAll(/\/\*\*\s*\n?\s*\*?\s*`([A-Z_]+)`: ([\s\S]*?)\*\/\s*export class (\w+)/g),
+  ].map(([, code, text, name]) => [`\`${code}\``, `\`${name}\``, plain(text.replace(/\s*\n\s*\*\s?/g, " ").trim())]);
+  const union = /export type BackendErrorCode =([\s\S]*?);\n\n/.exec(source)?.[1] ?? "";
+  const backend = [...union.matchAll(/\/\*\* ([^*]*) \*\/\s*\| "(\w+)"/g)].map(([, text, code]) => [`\`${code}\``, text]);
+  const without = /WITHOUT_EFFECT[^[]*\[([\s\S]*?)\]/.exec(source)?.[1] ?? "";
+  const declared = [.../export type ErrorCode =([\s\S]*?);/.exec(source)[1].matchAll(/"(\w+)"/g)].map(([, code]) => code);
+  const listed = classes.map(([code]) => code.replaceAll("`", ""));
+  const missing = declared.filter((code) => !listed.includes(code));
+  if (missing.length > 0) throw new Error(`no class with a comment that starts with the code: ${missing.join(", ")}`);
+  return [
+    table(["code", "class", "meaning"], classes),
+    "## What one backend can do",
+    "Each is a `BackendError`: in the `votes` of a quorum error, in its `cause`, and in the event `backendFault`.",
+    table(
+      ["code", "effect", "meaning"],
+      backend.map(([code, text]) => [code, without.includes(code.replaceAll("`", '"')) ? "none" : "unknown", text]),
+    ),
+  ].join("\n\n");
+}
+
+let stale = 0;
+for (const [page, parts] of Object.entries(PAGES)) {
+  const before = read(page);
+  let after = before;
+  for (const [part, make] of Object.entries(parts)) {
+    const span = new RegExp(`(<!-- generated: ${part} -->\\n)[\\s\\S]*?(<!-- end -->)`);
+    if (!span.test(after)) throw new Error(`${page} has no place for ${part}`);
+    after = after.replace(span, (_, start, end) => `${start}\n${make()}\n\n${end}`);
+  }
+  after = await format(after, { filepath: `${root}${page}`, printWidth: 110 });
+  if (after === before) continue;
+  if (process.argv.includes("--check")) {
+    console.error(`${page} is not up to date: run node scripts/docs.mjs`);
+    stale++;
+  } else writeFileSync(`${root}${page}`, after);
+}
+process.exit(stale === 0 ? 0 : 1);

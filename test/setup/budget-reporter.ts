@@ -1,0 +1,23 @@
+/** Every test file has a time budget; the slowest are printed, and one over its budget fails the run. */
+import type { Reporter, TestModule } from "vitest/node";
+
+const BUDGET_MS = 30_000;
+/** Files that need more, and why. */
+const BUDGETS_MS: Readonly<Record<string, number>> = {};
+const SHOWN = 10;
+
+export default class BudgetReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[]): void {
+    const files = modules
+      .map((module) => ({ file: module.relativeModuleId, ms: module.diagnostic().duration }))
+      .sort((a, b) => b.ms - a.ms);
+    const slowest = files.slice(0, SHOWN).map(({ file, ms }) => `${(ms / 1000).toFixed(1)} s ${file}`);
+    console.log(`\nSlowest test files:\n  ${slowest.join("\n  ")}`);
+    for (const { file, ms } of files) {
+      const budget = BUDGETS_MS[file] ?? BUDGET_MS;
+      if (ms <= budget) continue;
+      console.error(`${file} took ${(ms / 1000).toFixed(1)} s; its budget is ${budget / 1000} s`);
+      process.exitCode = 1;
+    }
+  }
+}
