@@ -235,11 +235,13 @@ export class QuarantinedError extends RefusedError {
   override readonly name: string = "QuarantinedError";
   readonly code = "QUARANTINED";
 
-  constructor(data: RefusalData) {
+  /** `hint`: what helps when the backends were never in service. */
+  constructor(data: RefusalData, hint?: string) {
     const wait = data.retryAfterMs === undefined ? "a while" : `another ${seconds(data.retryAfterMs)}`;
     super(
       `lock ${show(data.key)} cannot be granted for ${wait}: backends that restarted without their memory may have ` +
-        `forgotten locks that are still in use, and do not vote until the longest of those has ended`,
+        `forgotten locks that are still in use, and do not vote until the longest of those has ended` +
+        (hint === undefined ? "" : `; ${hint}`),
       data,
     );
   }

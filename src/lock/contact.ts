@@ -94,14 +94,22 @@ export function createContact(context: ContactContext): Contact {
     });
   }
 
-  function sendBootstrap(target: Target, done: () => void): void {
-    const link = links[target.index];
-    const call = (session: BackendSession): Promise<void> => session.bootstrap(target.incarnation);
-    const started = (): void => {
-      reporter.emit("backendBootstrapped", () => ({ backend: link?.backend.name ?? "" }));
-      done();
-    };
-    link?.send(call, started, done);
+  /** Owed where it is not answered: a backend that missed it would stay in quarantine though all was decided. */
+  function bootstrap(link: Link, incarnation: string, done: () => void): void {
+    const pay = (session: BackendSession): Promise<void> => session.bootstrap(incarnation);
+    const paid = (): void => reporter.emit("backendBootstrapped", () => ({ backend: link.backend.name }));
+    link.send(
+      pay,
+      () => {
+        paid();
+        done();
+      },
+      () => {
+        const until = after(system.now(), context.quarantineMs);
+        link.owe({ id: `bootstrap ${incarnation}`, until, pay, paid });
+        done();
+      },
+    );
   }
 
   return {
@@ -128,12 +136,15 @@ export function createContact(context: ContactContext): Contact {
       return new Promise((resolve) => {
         let missing = due.length;
         const timer = system.startTimer("work", withinMs, resolve);
-        for (const target of due) {
-          sendBootstrap(target, () => {
-            if (--missing > 0) return;
-            system.cancelTimer(timer);
-            resolve();
-          });
+        const done = (): void => {
+          if (--missing > 0) return;
+          system.cancelTimer(timer);
+          resolve();
+        };
+        for (const { index, incarnation } of due) {
+          const link = links[index];
+          if (link === undefined) done();
+          else bootstrap(link, incarnation, done);
         }
       });
     },

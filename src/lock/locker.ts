@@ -1,20 +1,16 @@
 /** `createLocker`: acquires leases on a quorum of backends, keeps them, and gives them back. */
-import type { StatusReply } from "../backend.js";
-import { freeInMs, refusalReason, type RefusalReason, type Round } from "../engine/round.js";
-import { requestDeadlineMs, retryDelayMs } from "../engine/schedule.js";
-import { elapsedMs, type Instant, type System } from "../engine/time.js";
+import type { RefusalReason } from "../engine/round.js";
+import { requestDeadlineMs } from "../engine/schedule.js";
+import type { System } from "../engine/time.js";
 import { validityMs } from "../engine/validity.js";
 import {
-  AbortedError,
   ClosedError,
   InvalidOptionError,
   LeaseLostError,
   LockHeldError,
   NoQuorumError,
   QuarantinedError,
-  type QuorumLockError,
   type RefusalData,
-  type VoteReport,
 } from "../errors.js";
 import {
   checkKey,
@@ -25,22 +21,25 @@ import {
   type ResolvedAcquire,
   type ResolvedOptions,
 } from "../options.js";
-import { createContact, type Contact } from "./contact.js";
+import { acquireGrant, type Acquired, type AcquireContext } from "./acquire.js";
+import { bootstrapAll } from "./bootstrap.js";
+import { createContact } from "./contact.js";
 import {
   createReporter,
   eventNames,
   isEventName,
+  ownerHash,
   type LockerEventName,
   type LockerEvents,
   type Reporter,
 } from "./events.js";
 import { keep, type Keeper } from "./keeper.js";
 import { createLease, type HeldLease, type Lease } from "./lease.js";
-import { createLink, within, type Link } from "./link.js";
-import { createLossWatch } from "./loss-watch.js";
-import { startAttempt, type Grant, type Quorum } from "./poll.js";
+import { createLink, type Link } from "./link.js";
+import { createLossWatch, type LossWatch } from "./loss-watch.js";
+import type { Quorum } from "./poll.js";
 import { processSystem } from "./system.js";
-import { createInterruption, either, pause, type Interruption } from "./waiting.js";
+import { createInterruption } from "./waiting.js";
 
 /** Why `tryAcquire` gave no lease. Told apart from a lease by `acquired`. */
 export interface Refusal extends RefusalData {
@@ -84,8 +83,6 @@ export interface Locker extends AsyncDisposable {
 }
 
 const CLOSE_WITHIN_MS = 1_000;
-/** Attempts without a pause in between while a new deployment is being started: two looks, the start, one more. */
-const FIRST_CONTACT_ATTEMPTS = 5;
 
 /**
  * A locker over independent backends. Connects in the background; the first acquire tells whether it works.
@@ -126,7 +123,14 @@ export function createLocker(options: LockerOptions): Locker {
     restartGuard: resolved.deployment.restartGuard,
     quarantineMs: resolved.deployment.quarantineMs,
   });
-  return new QuorumLocker({ resolved, system, reporter, links, contact });
+  const quorum: Quorum = {
+    links,
+    quorum: resolved.deployment.quorum,
+    clockBounds: resolved.clockBounds,
+    system,
+    contact,
+  };
+  return new QuorumLocker({ resolved, system, reporter, links, quorum });
 }
 
 interface Parts {
@@ -134,21 +138,13 @@ interface Parts {
   readonly system: System;
   readonly reporter: Reporter;
   readonly links: readonly Link[];
-  readonly contact: Contact;
-}
-
-/** An attempt that gave no lease. */
-interface Lost {
-  readonly kind: "lost";
-  readonly round: Round;
-  readonly votes: readonly VoteReport[];
-  readonly problem: QuorumLockError | undefined;
+  readonly quorum: Quorum;
 }
 
 class QuorumLocker implements Locker {
   readonly #parts: Parts;
-  readonly #quorum: Quorum;
-  readonly #watch: ReturnType<typeof createLossWatch>;
+  readonly #acquiring: AcquireContext;
+  readonly #watch: LossWatch;
   readonly #closing = createInterruption();
   /** Leases still held, with the keepers of those that are kept. */
   readonly #held = new Map<HeldLease, Keeper | undefined>();
@@ -156,15 +152,17 @@ class QuorumLocker implements Locker {
   #warned = false;
 
   constructor(parts: Parts) {
-    const { resolved, system, links, contact } = parts;
+    const { resolved, system, quorum, reporter } = parts;
     this.#parts = parts;
     this.#watch = createLossWatch(system);
-    this.#quorum = {
-      links,
-      quorum: resolved.deployment.quorum,
-      clockBounds: resolved.clockBounds,
+    this.#acquiring = {
+      quorum,
       system,
-      contact,
+      contact: quorum.contact,
+      reporter,
+      deployment: resolved.deployment,
+      retry: resolved.retry,
+      closing: this.#closing,
     };
   }
 
@@ -213,74 +211,13 @@ class QuorumLocker implements Locker {
   }
 
   async #acquire(key: string, options: ResolvedAcquire): Promise<HeldLease> {
-    const { system, contact } = this.#parts;
-    const interruption = either(this.#closing, options.signal);
-    const startedAt = system.now();
-    let firstContact = 0;
-    for (let attempts = 1; ; attempts++) {
-      this.#refuseInterrupted(key, options.signal);
-      const attemptAt = system.now();
-      const outcome = await this.#attempt(key, options, { startedAt, interruption });
-      if (outcome.kind === "won") return this.#lease(outcome.grant, options, { startedAt, attempts });
-      this.#refuseInterrupted(key, options.signal);
-      if (outcome.problem !== undefined) throw outcome.problem;
-      if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
-        await contact.start(requestDeadlineMs(options.ttlMs));
-        continue;
-      }
-      const now = system.look();
-      const pauseMs = this.#pauseMs(outcome, attempts, {
-        leftMs: options.waitMs - elapsedMs(startedAt, now),
-        attemptMs: elapsedMs(attemptAt, now),
-      });
-      if (pauseMs === undefined) throw this.#refused(key, outcome, { attempts, waitedMs: elapsedMs(startedAt, now) });
-      await pause(system, pauseMs, interruption);
-    }
+    return this.#lease(await acquireGrant(this.#acquiring, key, options), options);
   }
 
-  async #attempt(
-    key: string,
-    options: ResolvedAcquire,
-    wait: { readonly startedAt: Instant; readonly interruption: Interruption },
-  ): Promise<{ readonly kind: "won"; readonly grant: Grant } | Lost> {
-    const deadlineMs = requestDeadlineMs(options.ttlMs);
-    const leftMs = options.waitMs - elapsedMs(wait.startedAt, this.#parts.system.now());
-    const attempt = startAttempt(this.#quorum, {
-      key,
-      ttlMs: options.ttlMs,
-      // Without a wait an attempt may still take as long as its backends may.
-      deadlineMs: options.waitMs === 0 ? deadlineMs : Math.max(1, Math.min(deadlineMs, leftMs)),
-    });
-    const stop = wait.interruption.listen(() => attempt.abandon());
-    const outcome = await attempt.outcome;
-    stop();
-    return outcome;
-  }
-
-  /** The pause before the next attempt; undefined when no time is left for one. */
-  #pauseMs(
-    outcome: Lost,
-    attempts: number,
-    time: { readonly leftMs: number; readonly attemptMs: number },
-  ): number | undefined {
-    const { resolved, system } = this.#parts;
-    const free = freeInMs(outcome.round);
-    const random = system.random();
-    const planned = retryDelayMs(attempts, resolved.retry, random);
-    // Where the end of the other's lock is near, there is no point in sleeping past it.
-    const wanted = free === undefined ? planned : Math.min(planned, free + random * resolved.retry.delayMsMin);
-    const latest = time.leftMs - time.attemptMs - 1;
-    return latest <= 0 ? undefined : Math.min(Math.max(wanted, 1), latest);
-  }
-
-  #lease(
-    grant: Grant,
-    options: ResolvedAcquire,
-    wait: { readonly startedAt: Instant; readonly attempts: number },
-  ): HeldLease {
-    const { system, reporter, resolved } = this.#parts;
+  #lease({ grant, attempts, waitedMs }: Acquired, options: ResolvedAcquire): HeldLease {
+    const { system, reporter, resolved, quorum } = this.#parts;
     const lease = createLease(grant, {
-      quorum: this.#quorum,
+      quorum,
       system,
       reporter,
       watch: this.#watch,
@@ -297,10 +234,10 @@ class QuorumLocker implements Locker {
     reporter.emit("acquired", () => ({
       key: lease.key,
       token: lease.token,
-      ownerHash: lease.toJSON().ownerHash,
+      ownerHash: ownerHash(grant.claim.owner),
       validityMs: validityMs(options.ttlMs, resolved.clockBounds),
-      waitedMs: elapsedMs(wait.startedAt, system.now()),
-      attempts: wait.attempts,
+      waitedMs,
+      attempts,
       votes: grant.votes(),
     }));
     if (!this.#warned) this.#warnOnce();
@@ -320,71 +257,12 @@ class QuorumLocker implements Locker {
     this.#parts.reporter.emit("warning", () => ({ text }));
   }
 
-  #refused(
-    key: string,
-    outcome: Lost,
-    tries: { readonly attempts: number; readonly waitedMs: number },
-  ): LockHeldError | NoQuorumError | QuarantinedError {
-    const { votes, round } = outcome;
-    const reason = refusalReason(round);
-    this.#parts.reporter.emit("refused", () => ({ key, reason, votes, ...tries }));
-    const data: RefusalData = { key, votes, retryAfterMs: freeInMs(round), ...tries };
-    switch (reason) {
-      case "held":
-        return new LockHeldError(data);
-      case "quarantined":
-        return new QuarantinedError(data);
-      case "no-quorum":
-        return new NoQuorumError(data);
-    }
-  }
-
-  #refuseInterrupted(key: string, signal: AbortSignal | undefined): void {
-    if (this.#closing.interrupted()) throw new ClosedError();
-    if (signal?.aborted === true) throw new AbortedError(key, signal.reason);
-  }
-
   async bootstrap(): Promise<readonly string[]> {
     if (this.#closing.interrupted()) throw new ClosedError();
-    const deadlineMs = requestDeadlineMs(this.#parts.resolved.ttlMs);
-    const { system, links } = this.#parts;
-    const startedAt = system.now();
-    const votes = await Promise.all(
-      links.map(async (link): Promise<VoteReport & { readonly bootstrapped?: true }> => {
-        const backend = link.backend.name;
-        try {
-          const status = await this.#ask(link, (session) => session.status(), deadlineMs);
-          const elapsed = elapsedMs(startedAt, system.now());
-          if (status === undefined) return { backend, vote: "no-answer", elapsedMs: elapsed };
-          if (status.kind === "in-service") return { backend, vote: "granted", elapsedMs: elapsed };
-          const { incarnation } = status.identity;
-          await this.#ask(link, (session) => session.bootstrap(incarnation).then(() => true), deadlineMs);
-          return { backend, vote: "granted", elapsedMs: elapsed, bootstrapped: true };
-        } catch (error) {
-          const elapsed = elapsedMs(startedAt, system.now());
-          return { backend, vote: "fault", elapsedMs: elapsed, error: error as Error };
-        }
-      }),
-    );
-    if (votes.some(({ vote }) => vote !== "granted")) {
-      const waitedMs = elapsedMs(startedAt, system.now());
-      throw new NoQuorumError({ key: "(bootstrap)", votes, attempts: 1, waitedMs, retryAfterMs: undefined });
-    }
-    const started = votes.filter(({ bootstrapped }) => bootstrapped).map(({ backend }) => backend);
-    for (const backend of started) this.#parts.reporter.emit("backendBootstrapped", () => ({ backend }));
+    const { links, system, reporter, resolved } = this.#parts;
+    const started = await bootstrapAll(links, system, requestDeadlineMs(resolved.ttlMs));
+    for (const backend of started) reporter.emit("backendBootstrapped", () => ({ backend }));
     return started;
-  }
-
-  #ask<T extends StatusReply | true>(
-    link: Link,
-    call: (session: Parameters<Parameters<Link["send"]>[0]>[0]) => Promise<T>,
-    deadlineMs: number,
-  ): Promise<T | undefined> {
-    return within(
-      this.#parts.system,
-      deadlineMs,
-      new Promise<T>((resolve, reject) => link.send(call, resolve, reject)),
-    );
   }
 
   on<Name extends LockerEventName>(name: Name, listener: (event: LockerEvents[Name]) => void): () => void {
@@ -421,10 +299,6 @@ function lossOf(lease: HeldLease, result: unknown): LeaseLostError | undefined {
     }
     return undefined;
   }
-}
-
-function onlyQuarantined(round: Round): boolean {
-  return round.seats.every((seat) => seat === "quarantined");
 }
 
 function refusal(reason: RefusalReason, error: Refusal["error"]): Refusal {

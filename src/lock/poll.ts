@@ -135,7 +135,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     if (round.token !== undefined) {
       for (const index of dueRaises(round)) raise(index, round.token);
       if (grant !== undefined) {
-        if (round.seats[link.index] === "known") confirm(link);
+        confirm(link.index);
         return;
       }
     }
@@ -155,8 +155,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     );
   }
 
-  function confirm(link: Link): void {
-    confirmations[link.index] = { at: startedAt, incarnation: link.identity?.incarnation ?? "" };
+  /** Takes note that a backend remembers the token, by the memory that granted. */
+  function confirm(index: number): void {
+    const reply = answers[index];
+    if (round.seats[index] !== "known" || reply === undefined || reply instanceof BackendError) return;
+    confirmations[index] = { at: startedAt, incarnation: reply.identity.incarnation };
   }
 
   function decide(): void {
@@ -178,10 +181,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function win(): void {
     const { token } = round;
     if (token === undefined) return;
-    round.seats.forEach((seat, index) => {
-      const link = links[index];
-      if (seat === "known" && link !== undefined) confirm(link);
-    });
+    for (const link of links) confirm(link.index);
     grant = {
       claim,
       token,

@@ -1,5 +1,6 @@
 /** The real clocks, timers and randomness of this process: the one file of the locker that touches globals. */
 import { randomFillSync } from "node:crypto";
+import { openSync, readSync } from "node:fs";
 import { uptime } from "node:os";
 import { MAX_FENCE, nextProposal } from "../engine/token.js";
 import { instant, type Instant, type System, type Timer, type TimerPurpose } from "../engine/time.js";
@@ -67,12 +68,31 @@ function createProcessSystem(): System {
   };
 }
 
+/**
+ * The boot clock in milliseconds. Linux shows it in a file, and reading that through a descriptor that stays open costs a
+ * third of `os.uptime()`, which opens it anew each time: 1.6 against 5 microseconds, once in every acquire.
+ */
+function bootClock(): () => number {
+  let file: number;
+  try {
+    file = openSync("/proc/uptime", "r");
+  } catch {
+    return () => uptime() * 1000;
+  }
+  const text = Buffer.alloc(64);
+  return () => {
+    const seconds = Number.parseFloat(text.toString("latin1", 0, readSync(file, text, 0, text.length, 0)));
+    return seconds * 1000;
+  };
+}
+
 /** Total time spent suspended since the start of the process, read from the boot clock. Errs to the longer side. */
 function bootClockSuspension(): () => number {
+  const bootMs = bootClock();
   let least = Number.POSITIVE_INFINITY;
   let suspended = 0;
   return () => {
-    const distance = uptime() * 1000 - performance.now();
+    const distance = bootMs() - performance.now();
     if (distance < least) least = distance;
     const ahead = distance - least;
     if (ahead > SUSPEND_MS_MIN && ahead > suspended) suspended = ahead;

@@ -1,0 +1,154 @@
+/** Waiting for a lock: attempts with random pauses in between, until one is won or the wait is over. */
+import type { Deployment } from "../backend.js";
+import { freeInMs, refusalReason, type Round } from "../engine/round.js";
+import { assert } from "../engine/assert.js";
+import { requestDeadlineMs, retryDelayMs, type RetryBounds } from "../engine/schedule.js";
+import { elapsedMs, type Instant, type System } from "../engine/time.js";
+import {
+  AbortedError,
+  ClosedError,
+  LockHeldError,
+  NoQuorumError,
+  QuarantinedError,
+  type RefusalData,
+} from "../errors.js";
+import type { ResolvedAcquire } from "../options.js";
+import type { Contact } from "./contact.js";
+import type { Reporter } from "./events.js";
+import { startAttempt, type AttemptOutcome, type Grant, type Quorum } from "./poll.js";
+import { releaseEverywhere } from "./release.js";
+import { either, pause, type Interruption } from "./waiting.js";
+
+/** What an acquire needs of its locker. */
+export interface AcquireContext {
+  readonly quorum: Quorum;
+  readonly system: System;
+  readonly contact: Contact;
+  readonly reporter: Reporter;
+  readonly deployment: Deployment;
+  readonly retry: RetryBounds;
+  /** The close of the locker. */
+  readonly closing: Interruption;
+}
+
+/** A won wait. */
+export interface Acquired {
+  readonly grant: Grant;
+  readonly attempts: number;
+  readonly waitedMs: number;
+}
+
+type Lost = Extract<AttemptOutcome, { kind: "lost" }>;
+
+/** Attempts without a pause in between while a new deployment is being started: two looks, the start, one more. */
+const FIRST_CONTACT_ATTEMPTS = 5;
+
+/**
+ * Acquires the lock, within `options.waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED`, whichever the last
+ * attempt showed; with `ABORTED` or `CLOSED` at once when the wait is interrupted; with the problem of the deployment.
+ */
+export async function acquireGrant(
+  context: AcquireContext,
+  key: string,
+  options: ResolvedAcquire,
+): Promise<Acquired> {
+  const { system, contact } = context;
+  const interruption = either(context.closing, options.signal);
+  const startedAt = system.now();
+  let firstContact = 0;
+  for (let attempts = 1; ; attempts++) {
+    refuseInterrupted(context, key, options.signal);
+    const attemptAt = system.now();
+    const deadlineMs = deadline(context, options, startedAt);
+    const attempt = startAttempt(context.quorum, { key, ttlMs: options.ttlMs, deadlineMs });
+    const stop = interruption.listen(() => attempt.abandon());
+    const outcome = await attempt.outcome;
+    stop();
+    if (outcome.kind === "won") {
+      if (!interruption.interrupted()) {
+        return { grant: outcome.grant, attempts, waitedMs: elapsedMs(startedAt, system.now()) };
+      }
+      // Won in the very turn in which nobody wants it any more.
+      outcome.grant.over = true;
+      void releaseEverywhere(context.quorum, outcome.grant.claim, deadlineMs);
+    }
+    refuseInterrupted(context, key, options.signal);
+    assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
+    if (outcome.problem !== undefined) throw outcome.problem;
+    if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
+      await contact.start(deadline(context, options, startedAt));
+      continue;
+    }
+    const now = system.look();
+    const waitedMs = elapsedMs(startedAt, now);
+    const pauseMs = pauseAfter(context, outcome.round, {
+      attempts,
+      leftMs: options.waitMs - waitedMs - elapsedMs(attemptAt, now),
+    });
+    if (pauseMs === undefined) throw refused(context, outcome, { key, attempts, waitedMs });
+    await pause(system, pauseMs, interruption);
+  }
+}
+
+/** How long backends may take now. Without a wait an attempt may still take as long as its backends may. */
+function deadline(context: AcquireContext, options: ResolvedAcquire, startedAt: Instant): number {
+  const deadlineMs = requestDeadlineMs(options.ttlMs);
+  if (options.waitMs === 0) return deadlineMs;
+  const leftMs = options.waitMs - elapsedMs(startedAt, context.system.now());
+  return Math.max(1, Math.min(deadlineMs, leftMs));
+}
+
+/** The pause before the next attempt in milliseconds; undefined when no time is left for one as long as the last. */
+function pauseAfter(
+  context: AcquireContext,
+  round: Round,
+  so: { readonly attempts: number; readonly leftMs: number },
+): number | undefined {
+  const longest = so.leftMs - 1;
+  if (longest <= 0) return undefined;
+  const random = context.system.random();
+  const planned = retryDelayMs(so.attempts, context.retry, random);
+  const free = freeInMs(round);
+  // Where the end of the other's lock is near, there is no point in sleeping far past it.
+  const wanted = free === undefined ? planned : Math.min(planned, free + random * context.retry.delayMsMin);
+  return Math.min(Math.max(wanted, 1), longest);
+}
+
+function refused(
+  context: AcquireContext,
+  outcome: Lost,
+  tries: { readonly key: string; readonly attempts: number; readonly waitedMs: number },
+): LockHeldError | NoQuorumError | QuarantinedError {
+  const { votes, round } = outcome;
+  const reason = refusalReason(round);
+  context.reporter.emit("refused", () => ({ reason, votes, ...tries }));
+  const data: RefusalData = { votes, retryAfterMs: freeInMs(round), ...tries };
+  switch (reason) {
+    case "held":
+      return new LockHeldError(data);
+    case "quarantined":
+      return new QuarantinedError(data, startHint(context, outcome));
+    case "no-quorum":
+      return new NoQuorumError(data);
+  }
+}
+
+/** What helps when the quarantine is that of a deployment that was never started. */
+function startHint(context: AcquireContext, outcome: Lost): string | undefined {
+  if (context.deployment.restartGuard === "strict") {
+    return 'if this is the first start of these backends, run locker.bootstrap() once (restartGuard is "strict")';
+  }
+  if (!context.contact.mayStart()) return undefined;
+  const missing = outcome.votes.filter(({ vote }) => vote !== "quarantined").map(({ backend }) => backend);
+  if (missing.length === 0) return undefined;
+  return `if these backends are new, they start as soon as all of them answer; missing: ${missing.join(", ")}`;
+}
+
+function refuseInterrupted(context: AcquireContext, key: string, signal: AbortSignal | undefined): void {
+  if (context.closing.interrupted()) throw new ClosedError();
+  if (signal?.aborted === true) throw new AbortedError(key, signal.reason);
+}
+
+function onlyQuarantined(round: Round): boolean {
+  return round.seats.every((seat) => seat === "quarantined");
+}
