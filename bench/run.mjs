@@ -11,6 +11,7 @@ import { format } from "prettier";
 import { createLocker } from "../dist/index.js";
 import { recommendedRedisOptions, redis } from "../dist/adapters/redis.js";
 import { bareFanOut, measure, ours } from "./floor.mjs";
+import { micro } from "./micro.mjs";
 import { startServers } from "./servers.mjs";
 
 const quick = process.argv.includes("--quick");
@@ -28,6 +29,7 @@ try {
 } finally {
   await servers.stop();
 }
+const engine = await micro({ seconds: quick ? 0.2 : 2 });
 const page = await format(report(), { parser: "markdown", printWidth: 110 });
 console.log(page);
 if (!quick) writeFileSync(fileURLToPath(new URL("../docs/benchmarks.md", import.meta.url)), page);
@@ -141,5 +143,11 @@ ${lines.join("\n")}
 
 Median of acquire and release with one server stopped (SIGSTOP), against the same locker with all three: ${median(spread).toFixed(1)} %
 (from ${Math.min(...spread).toFixed(1)} % to ${Math.max(...spread).toFixed(1)} % over ${ROUNDS} rounds).
+
+## The engine alone
+
+| | µs | margin of error |
+|---|---|---|
+${engine.map(({ name, micros, margin }) => `| ${name} | ${micros.toFixed(2)} | ±${margin.toFixed(1)} % |`).join("\n")}
 `;
 }
