@@ -2,15 +2,21 @@
  * Writes the tables of the docs from the source, so that no figure and no code is typed twice.
  * `node scripts/docs.mjs` writes; `node scripts/docs.mjs --check` fails when a page is not up to date.
  */
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
+import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
 
-const PAGES = { "docs/options.md": { options: optionTables }, "docs/errors.md": { errors: errorTables } };
+const PAGES = {
+  "docs/options.md": { options: optionTables },
+  "docs/errors.md": { errors: errorTables },
+  "docs/cli.md": { help: helpTexts, exits: exitTable },
+};
 
 /** The members of an interface with their comments. */
 function members(source, name) {
@@ -89,6 +95,20 @@ function errorTables() {
       backend.map(([code, text]) => [code, without.includes(code.replaceAll("`", '"')) ? "none" : "unknown", text]),
     ),
   ].join("\n\n");
+}
+
+function helpTexts() {
+  return ["", "run", "demo"]
+    .map((command) => {
+      const args = [`${root}dist/cli/main.js`, ...(command === "" ? [] : [command]), "--help"];
+      return `\`\`\`\n${execFileSync(process.execPath, args, { encoding: "utf8" }).trimEnd()}\n\`\`\``;
+    })
+    .join("\n\n");
+}
+
+function exitTable() {
+  const own = Object.values(EXIT).map(({ code, meaning }) => [String(code), meaning]);
+  return table(["code", "meaning"], [...own, ...EXIT_RULES.map(({ codes, meaning }) => [codes, meaning])]);
 }
 
 let stale = 0;
