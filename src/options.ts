@@ -151,7 +151,7 @@ export function resolveOptions(options: LockerOptions): ResolvedOptions {
     grainMs: LOCAL_GRAIN_MS,
   };
   if (validityMs(ttlMs, clockBounds) <= 0) {
-    throw new InvalidOptionError("ttlMs", "long enough to leave some validity with these backends", ttlMs);
+    throw noValidity(ttlMs);
   }
   const lateByMs = worst((backend) => backend.capabilities.lateByMs);
   const quarantine = quarantineMs({ maxTtlMs, clockSkewMs, driftPpm, lateByMs });
@@ -218,12 +218,19 @@ export function resolveAcquire(
   if (keepAlive !== undefined && typeof keepAlive !== "boolean") {
     throw new InvalidOptionError("keepAlive", "true or false", keepAlive);
   }
+  if (ttlMs !== undefined && validityMs(ttl("ttlMs", ttlMs, locker.deployment.maxTtlMs), locker.clockBounds) <= 0) {
+    throw noValidity(ttlMs);
+  }
   return {
-    ttlMs: ttlMs === undefined ? locker.ttlMs : ttl("ttlMs", ttlMs, locker.deployment.maxTtlMs),
+    ttlMs: ttlMs ?? locker.ttlMs,
     waitMs: waitMs === undefined ? locker.waitMs : wait(waitMs),
     signal,
     keepAlive: keepAlive ?? defaults.keepAlive,
   };
+}
+
+function noValidity(ttlMs: number): InvalidOptionError {
+  return new InvalidOptionError("ttlMs", "long enough to leave some validity with these backends", ttlMs);
 }
 
 /** Checks a TTL in milliseconds. Throws `INVALID_OPTION`. */
@@ -330,6 +337,9 @@ function oneOf<T extends string>(option: string, value: T, allowed: readonly T[]
 /** A misspelt option must not be a silent default. */
 function refuseUnknown(options: object, known: ReadonlySet<string>, which: string): void {
   for (const option of Object.keys(options)) {
+    if (Reflect.get(options, option) === null) {
+      throw new InvalidOptionError(option, "left out rather than null", null);
+    }
     if (!known.has(option)) {
       throw new InvalidOptionError(option, `one of the ${which}options ${[...known].join(", ")}`, Reflect.get(options, option));
     }

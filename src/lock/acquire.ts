@@ -11,6 +11,7 @@ import {
   NoQuorumError,
   QuarantinedError,
   type RefusalData,
+  type VoteReport,
 } from "../errors.js";
 import type { ResolvedAcquire } from "../options.js";
 import type { Contact } from "./contact.js";
@@ -54,7 +55,8 @@ export async function acquireGrant(
 ): Promise<Acquired> {
   const { system, contact } = context;
   const interruption = either(context.closing, options.signal);
-  const startedAt = system.now();
+  // By the clock that sees a suspend: one from before the call must not count as waiting, nor end the first attempt.
+  const startedAt = system.look();
   let firstContact = 0;
   for (let attempts = 1; ; attempts++) {
     refuseInterrupted(context, key, options.signal);
@@ -76,8 +78,9 @@ export async function acquireGrant(
     assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
     if (outcome.problem !== undefined) throw outcome.problem;
     if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
-      await contact.start(deadline(context, options, startedAt));
-      continue;
+      await contact.start(deadline(context, options, startedAt), interruption);
+      if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
+      refuseInterrupted(context, key, options.signal);
     }
     const now = system.look();
     const waitedMs = elapsedMs(startedAt, now);
@@ -129,17 +132,22 @@ function refused(
     case "quarantined":
       return new QuarantinedError(data, startHint(context, outcome));
     case "no-quorum":
-      return new NoQuorumError(data);
+      return new NoQuorumError(data, startHint(context, outcome));
   }
 }
 
-/** What helps when the quarantine is that of a deployment that was never started. */
+/** What helps when a quarantine is that of a deployment that was never started. */
 function startHint(context: AcquireContext, outcome: Lost): string | undefined {
+  if (outcome.votes.every(({ vote }) => vote !== "quarantined")) return undefined;
   if (context.deployment.restartGuard === "strict") {
     return 'if this is the first start of these backends, run locker.bootstrap() once (restartGuard is "strict")';
   }
   if (!context.contact.mayStart()) return undefined;
-  const missing = outcome.votes.filter(({ vote }) => vote !== "quarantined").map(({ backend }) => backend);
+  // One that failed decides early, so that others may not have had the time to answer.
+  const named = (out: VoteReport["vote"]): string[] =>
+    outcome.votes.filter(({ vote }) => vote === out).map(({ backend }) => backend);
+  const failed = named("fault");
+  const missing = failed.length > 0 ? failed : named("no-answer");
   if (missing.length === 0) return undefined;
   return `if these backends are new, they start as soon as all of them answer; missing: ${missing.join(", ")}`;
 }

@@ -134,9 +134,11 @@ export function createReporter(logger: Logger | undefined): Reporter {
   };
 }
 
-function quietly(run: () => void): void {
+function quietly(run: () => unknown): void {
   try {
-    run();
+    const result = run();
+    // An async listener is allowed where one without a result is; its rejection would end the process.
+    if (result instanceof Promise) result.catch(() => undefined);
   } catch {
     // A listener's own fault; there is nobody else to tell.
   }

@@ -98,7 +98,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       (error: unknown) => {
         inFlight--;
         const fault = typed(error);
-        if (healthy !== false) becameFaulty(fault);
+        // What the close of the session ends is no fault of the backend.
+        if (healthy !== false && !closed) becameFaulty(fault);
         onFault(fault);
       },
     );
