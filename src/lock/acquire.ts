@@ -46,7 +46,7 @@ const FIRST_CONTACT_ATTEMPTS = 5;
 
 /**
  * Acquires the lock, within `options.waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED`, whichever the last
- * attempt showed; with `ABORTED` or `CLOSED` at once when the wait is interrupted; with the problem of the deployment.
+ * attempt showed that had its time; with `ABORTED` or `CLOSED` at once when the wait is interrupted; with the problem of the deployment.
  */
 export async function acquireGrant(
   context: AcquireContext,
@@ -58,6 +58,8 @@ export async function acquireGrant(
   // By the clock that sees a suspend: one from before the call must not count as waiting, nor end the first attempt.
   const startedAt = system.look();
   let firstContact = 0;
+  /** What the last attempt showed that was not cut short by the end of the wait. */
+  let shown: Lost | undefined;
   for (let attempts = 1; ; attempts++) {
     refuseInterrupted(context, key, options.signal);
     const attemptAt = system.now();
@@ -82,13 +84,15 @@ export async function acquireGrant(
       if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
       refuseInterrupted(context, key, options.signal);
     }
+    const cutShort = deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
+    if (!cutShort || shown === undefined) shown = outcome;
     const now = system.look();
     const waitedMs = elapsedMs(startedAt, now);
     const pauseMs = pauseAfter(context, outcome.round, {
       attempts,
       leftMs: options.waitMs - waitedMs - elapsedMs(attemptAt, now),
     });
-    if (pauseMs === undefined) throw refused(context, outcome, { key, attempts, waitedMs });
+    if (pauseMs === undefined) throw refused(context, shown, { key, attempts, waitedMs });
     await pause(system, pauseMs, interruption);
   }
 }

@@ -124,7 +124,13 @@ describe("the reason of a refusal", () => {
   it("is held only when enough backends voted", () => {
     expect(refusalReason(roundOf(3, 2, held(), granted(7n)))).toBe("held");
     expect(refusalReason(roundOf(3, 2, held(), fault, fault))).toBe("no-quorum");
-    expect(refusalReason(roundOf(3, 2, held()))).toBe("no-quorum");
+    expect(refusalReason(giveUp(roundOf(3, 2, held())))).toBe("no-quorum");
+  });
+
+  it("is held when the round was lost before all had the time to vote", () => {
+    expect(refusalReason(roundOf(3, 2, held()))).toBe("held");
+    expect(refusalReason(roundOf(5, 3, fault, fault, held()))).toBe("held");
+    expect(refusalReason(roundOf(5, 3, fault, fault, fault, held()))).toBe("no-quorum");
   });
 
   it("is quarantined when only the quarantine was missing to a quorum", () => {

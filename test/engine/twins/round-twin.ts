@@ -124,10 +124,10 @@ export function twinToRelease(round: TwinRound): readonly number[] {
   return all.filter((index) => answerOf(round, index)?.kind !== "held");
 }
 
-/** A backend that was not heard to the end counts as one that did not vote. */
+/** A backend that was not heard yet may vote; one that failed may not. */
 function voted(round: TwinRound, index: number): boolean {
   const answer = answerOf(round, index)?.kind;
-  if (answer === "held") return true;
+  if (answer === undefined || answer === "held") return true;
   return answer === "granted" && raiseOf(round, index) !== "fault";
 }
 
