@@ -136,14 +136,21 @@ export function resolveOptions(options: LockerOptions): ResolvedOptions {
     max: LIMITS.maxTtlMsMax,
   });
   const ttlMs = ttl("ttlMs", options.ttlMs ?? Math.min(DEFAULTS.ttlMs, maxTtlMs), maxTtlMs);
-  const clockSkewMs = whole("clockSkewMs", options.clockSkewMs ?? Math.min(DEFAULTS.clockSkewMs, maxTtlMs - 1), {
-    min: 0,
-    max: LIMITS.clockSkewMsMax,
-  });
+  const clockSkewMs = whole(
+    "clockSkewMs",
+    options.clockSkewMs ?? Math.min(DEFAULTS.clockSkewMs, maxTtlMs - 1),
+    {
+      min: 0,
+      max: LIMITS.clockSkewMsMax,
+    },
+  );
   if (clockSkewMs >= maxTtlMs) {
     throw new InvalidOptionError("clockSkewMs", `below maxTtlMs (${maxTtlMs})`, clockSkewMs);
   }
-  const driftPpm = whole("driftPpm", options.driftPpm ?? DEFAULTS.driftPpm, { min: 0, max: LIMITS.driftPpmMax });
+  const driftPpm = whole("driftPpm", options.driftPpm ?? DEFAULTS.driftPpm, {
+    min: 0,
+    max: LIMITS.driftPpmMax,
+  });
   const worst = (of: (backend: Backend) => number): number => Math.max(...backends.map(of));
   const clockBounds: ClockBounds = {
     driftPpm,
@@ -170,7 +177,11 @@ export function resolveOptions(options: LockerOptions): ResolvedOptions {
         options.tokenRetentionMs ?? Math.max(DEFAULTS.tokenRetentionMs, quarantine),
         { min: quarantine, max: LIMITS.tokenRetentionMsMax },
       ),
-      restartGuard: oneOf("restartGuard", options.restartGuard ?? DEFAULTS.restartGuard, ["auto", "strict", "off"]),
+      restartGuard: oneOf("restartGuard", options.restartGuard ?? DEFAULTS.restartGuard, [
+        "auto",
+        "strict",
+        "off",
+      ]),
     },
     clockBounds,
     retry: resolveRetry(options),
@@ -218,7 +229,10 @@ export function resolveAcquire(
   if (keepAlive !== undefined && typeof keepAlive !== "boolean") {
     throw new InvalidOptionError("keepAlive", "true or false", keepAlive);
   }
-  if (ttlMs !== undefined && validityMs(ttl("ttlMs", ttlMs, locker.deployment.maxTtlMs), locker.clockBounds) <= 0) {
+  if (
+    ttlMs !== undefined &&
+    validityMs(ttl("ttlMs", ttlMs, locker.deployment.maxTtlMs), locker.clockBounds) <= 0
+  ) {
     throw noValidity(ttlMs);
   }
   return {
@@ -235,7 +249,12 @@ function noValidity(ttlMs: number): InvalidOptionError {
 
 /** Checks a TTL in milliseconds. Throws `INVALID_OPTION`. */
 export function ttl(option: string, value: number, maxTtlMs: number): number {
-  return whole(option, value, { min: LIMITS.ttlMsMin, max: maxTtlMs }, maxTtlMs === LIMITS.maxTtlMsMax ? "" : " (maxTtlMs)");
+  return whole(
+    option,
+    value,
+    { min: LIMITS.ttlMsMin, max: maxTtlMs },
+    maxTtlMs === LIMITS.maxTtlMsMax ? "" : " (maxTtlMs)",
+  );
 }
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -282,7 +301,11 @@ function resolveBackends(backends: readonly Backend[]): readonly Backend[] {
 function resolveQuorum(quorum: number | undefined, n: number): number {
   if (quorum === undefined) return majority(n);
   if (!isQuorum(quorum, n)) {
-    throw new InvalidOptionError("quorum", `a majority of ${n} backends: a whole number from ${majority(n)} to ${n}`, quorum);
+    throw new InvalidOptionError(
+      "quorum",
+      `a majority of ${n} backends: a whole number from ${majority(n)} to ${n}`,
+      quorum,
+    );
   }
   return quorum;
 }
@@ -341,7 +364,11 @@ function refuseUnknown(options: object, known: ReadonlySet<string>, which: strin
       throw new InvalidOptionError(option, "left out rather than null", null);
     }
     if (!known.has(option)) {
-      throw new InvalidOptionError(option, `one of the ${which}options ${[...known].join(", ")}`, Reflect.get(options, option));
+      throw new InvalidOptionError(
+        option,
+        `one of the ${which}options ${[...known].join(", ")}`,
+        Reflect.get(options, option),
+      );
     }
   }
 }

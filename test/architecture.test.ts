@@ -47,7 +47,9 @@ const DYNAMIC = /\bimport\(\s*"([^"]+)"\s*\)/g;
 function importsOf(path: string, code: string): readonly Import[] {
   const resolve = (specifier: string): string =>
     specifier.startsWith(".")
-      ? relative(SRC, join(SRC, dirname(path), specifier)).replace(/\.js$/, "").replaceAll("\\", "/")
+      ? relative(SRC, join(SRC, dirname(path), specifier))
+          .replace(/\.js$/, "")
+          .replaceAll("\\", "/")
       : specifier;
   const found: Import[] = [];
   for (const [, type, specifier] of code.matchAll(STATIC)) {
@@ -63,7 +65,12 @@ const sources = read();
 const CLIENTS = /^(ioredis|redis|pg|mysql2|mongodb|etcd3|memjs|pino)(\/|$)/;
 
 /** The row of the table that a file belongs to, and what files of that row may import from src/. */
-const RULES: readonly { readonly row: string; readonly of: RegExp; readonly may: RegExp; readonly types?: RegExp }[] = [
+const RULES: readonly {
+  readonly row: string;
+  readonly of: RegExp;
+  readonly may: RegExp;
+  readonly types?: RegExp;
+}[] = [
   { row: "engine/", of: /^engine\//, may: /^engine\// },
   { row: "backend.ts", of: /^backend$/, may: /^$/, types: /^engine\// },
   { row: "errors.ts", of: /^errors$/, may: /^$/, types: /^engine\// },
@@ -106,7 +113,9 @@ describe("the import rules of the architecture", () => {
       .filter(({ path }) => of.test(path))
       .flatMap(({ path, imports }) =>
         imports
-          .filter((each) => /^[a-z]+(\/|$)/.test(each.of) && sources.some((source) => source.path === each.of))
+          .filter(
+            (each) => /^[a-z]+(\/|$)/.test(each.of) && sources.some((source) => source.path === each.of),
+          )
           .filter((each) => !may.test(each.of) && !(each.typeOnly && types?.test(each.of) === true))
           .map((each) => `${path} imports ${each.of}${each.typeOnly ? " (types)" : ""}`),
       );
@@ -143,7 +152,9 @@ describe("the import rules of the architecture", () => {
     const wrong = sources
       .filter(({ path }) => path.startsWith("cli/"))
       .flatMap(({ path, imports }) => imports.map((each) => ({ path, ...each })))
-      .filter(({ of, typeOnly, dynamic }) => !typeOnly && !dynamic && (CLIENTS.test(of) || of === "adapters/redis"));
+      .filter(
+        ({ of, typeOnly, dynamic }) => !typeOnly && !dynamic && (CLIENTS.test(of) || of === "adapters/redis"),
+      );
     expect(wrong).toEqual([]);
   });
 
@@ -163,13 +174,15 @@ describe("the rules of style that can be read off the text", () => {
   });
 
   it("the engine has no clock, no randomness, no timers and no promises", () => {
-    const impure = /\b(Date|Math\.random|setTimeout|setInterval|setImmediate|performance|process|Promise|async|await|crypto)\b/;
+    const impure =
+      /\b(Date|Math\.random|setTimeout|setInterval|setImmediate|performance|process|Promise|async|await|crypto)\b/;
     const wrong = sources.filter(({ path, code }) => path.startsWith("engine/") && impure.test(code));
     expect(wrong.map(({ path }) => path)).toEqual([]);
   });
 
   it("one file of the locker touches the process's clocks, timers and randomness", () => {
-    const impure = /\b(Date\.now|new Date|Math\.random|setTimeout|setInterval|performance\.now|node:crypto|node:os)\b/;
+    const impure =
+      /\b(Date\.now|new Date|Math\.random|setTimeout|setInterval|performance\.now|node:crypto|node:os)\b/;
     const wrong = sources.filter(({ path, code }) => path.startsWith("lock/") && impure.test(code));
     // events.ts hashes owners, which needs no randomness.
     expect(wrong.map(({ path }) => path).sort()).toEqual(["lock/events", "lock/system"]);

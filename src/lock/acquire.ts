@@ -84,7 +84,8 @@ export async function acquireGrant(
       if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
       refuseInterrupted(context, key, options.signal);
     }
-    const cutShort = deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
+    const cutShort =
+      deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
     if (!cutShort || shown === undefined) shown = outcome;
     const now = system.look();
     const waitedMs = elapsedMs(startedAt, now);

@@ -16,10 +16,12 @@ export async function bootstrapAll(
 ): Promise<readonly string[]> {
   const startedAt = system.now();
   const ask = <T extends object>(link: Link, call: (session: BackendSession) => Promise<T>): Promise<T> =>
-    within(system, deadlineMs, new Promise<T>((resolve, reject) => link.send(call, resolve, reject))).then((answer) => {
-      if (answer === undefined) throw timeout(link, elapsedMs(startedAt, system.now()));
-      return answer;
-    });
+    within(system, deadlineMs, new Promise<T>((resolve, reject) => link.send(call, resolve, reject))).then(
+      (answer) => {
+        if (answer === undefined) throw timeout(link, elapsedMs(startedAt, system.now()));
+        return answer;
+      },
+    );
 
   const started: string[] = [];
   const bootstrap = async (link: Link): Promise<VoteReport> => {
@@ -34,7 +36,13 @@ export async function bootstrapAll(
       return { backend, vote: "granted", elapsedMs: elapsedMs(startedAt, system.now()) };
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;
-      return { backend, vote: "fault", elapsedMs: elapsedMs(startedAt, system.now()), code: error.code, error };
+      return {
+        backend,
+        vote: "fault",
+        elapsedMs: elapsedMs(startedAt, system.now()),
+        code: error.code,
+        error,
+      };
     }
   };
 

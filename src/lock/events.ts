@@ -89,7 +89,8 @@ const TEXTS: { readonly [Name in LockerEventName]: string } = {
   released: "lock released",
   backendFault: "backend failed",
   backendRecovered: "backend recovered",
-  backendQuarantined: "backend in quarantine: its memory is new, and locks that it forgot may still be in use",
+  backendQuarantined:
+    "backend in quarantine: its memory is new, and locks that it forgot may still be in use",
   backendBootstrapped: "new backend put into service",
   warning: "warning",
 };

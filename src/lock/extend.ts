@@ -114,7 +114,10 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
     });
 
     for (const link of links) {
-      const heal = mayHeal(confirmations[link.index], link.identity?.incarnation, { now: sentAt, ttlMs: healAfterMs });
+      const heal = mayHeal(confirmations[link.index], link.identity?.incarnation, {
+        now: sentAt,
+        ttlMs: healAfterMs,
+      });
       link.send(
         (session) => session.extend({ key, owner, ttlMs, token, mayHeal: heal }),
         (reply) => onReply(link, reply),

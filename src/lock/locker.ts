@@ -186,7 +186,11 @@ class QuorumLocker implements Locker {
     checkKey(key);
     const resolved = resolveAcquire(options, this.#parts.resolved, { keepAlive: false });
     if ("waitMs" in options) {
-      throw new InvalidOptionError("waitMs", "left out: tryAcquire does not wait, use acquire", options.waitMs);
+      throw new InvalidOptionError(
+        "waitMs",
+        "left out: tryAcquire does not wait, use acquire",
+        options.waitMs,
+      );
     }
     try {
       return await this.#acquire(key, { ...resolved, waitMs: 0 });
@@ -206,7 +210,10 @@ class QuorumLocker implements Locker {
     checkKey(key);
     const [options, job] = typeof optionsOrJob === "function" ? [{}, optionsOrJob] : [optionsOrJob, maybeJob];
     if (typeof job !== "function") throw new InvalidOptionError("job", "a function", job);
-    const lease = await this.#acquire(key, resolveAcquire(options, this.#parts.resolved, { keepAlive: true }));
+    const lease = await this.#acquire(
+      key,
+      resolveAcquire(options, this.#parts.resolved, { keepAlive: true }),
+    );
     let result: T;
     try {
       result = await job(lease);
@@ -265,7 +272,12 @@ class QuorumLocker implements Locker {
     this.#warned = true;
     const { backends, deployment } = this.#parts.resolved;
     const [only] = backends;
-    if (backends.length > 1 || only === undefined || only.capabilities.durable || deployment.restartGuard !== "auto") {
+    if (
+      backends.length > 1 ||
+      only === undefined ||
+      only.capabilities.durable ||
+      deployment.restartGuard !== "auto"
+    ) {
       return;
     }
     const text =

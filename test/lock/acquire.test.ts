@@ -116,7 +116,16 @@ describe("acquire", () => {
   it.each([1, 2, 3, 5, 8, 13, 50, 99, 100, 101, 250, 999, 2_000, 3_456])(
     "never waits longer than waitMs = %i, whatever the backends do",
     async (waitMs) => {
-      for (const trouble of ["hang", "slow", "held", "dead", "lossy", "quarantined", "fresh", "half-fresh"] as const) {
+      for (const trouble of [
+        "hang",
+        "slow",
+        "held",
+        "dead",
+        "lossy",
+        "quarantined",
+        "fresh",
+        "half-fresh",
+      ] as const) {
         const stage = createStage({ seed: waitMs });
         const fresh = trouble === "fresh" || trouble === "half-fresh";
         const holder = fresh ? undefined : await startedClient(stage);
@@ -124,7 +133,8 @@ describe("acquire", () => {
         for (const link of links) link.setDelay({ toMs: [1, 5], backMs: [1, 5] });
         if (trouble === "hang") for (const link of links.slice(1)) link.hang();
         if (trouble === "slow") for (const link of links) link.setDelay({ toMs: [0, 900], backMs: [0, 900] });
-        if (trouble === "held") await stage.wait(holder?.locker.acquire("key", { ttlMs: 60_000 }) as Promise<unknown>);
+        if (trouble === "held")
+          await stage.wait(holder?.locker.acquire("key", { ttlMs: 60_000 }) as Promise<unknown>);
         if (trouble === "dead") for (const link of links.slice(1)) link.kill();
         if (trouble === "lossy") for (const link of links) link.loseReplies(0.7);
         if (trouble === "quarantined") for (const backend of stage.memories.slice(1)) backend.restart("lost");

@@ -107,9 +107,16 @@ describe("a silent backend", () => {
       await stage.time.advance(10);
     }
     const sent =
-      (links[0]?.calls.acquire ?? 0) + (links[0]?.calls.release ?? 0) - (before?.acquire ?? 0) - (before?.release ?? 0);
+      (links[0]?.calls.acquire ?? 0) +
+      (links[0]?.calls.release ?? 0) -
+      (before?.acquire ?? 0) -
+      (before?.release ?? 0);
     expect(sent).toBeLessThan(100);
-    expect(events("acquired").at(-1)?.votes.map(({ code }) => code)).toContain("BACKEND_SILENT");
+    expect(
+      events("acquired")
+        .at(-1)
+        ?.votes.map(({ code }) => code),
+    ).toContain("BACKEND_SILENT");
     links[0]?.resume();
     await stage.time.advance(2_000);
     await stage.wait(locker.acquire("last"));

@@ -131,7 +131,10 @@ describe("events", () => {
   it("of another name are refused", () => {
     const { locker } = createStage().client();
     expect(() => locker.on("aquired" as LockerEventName, () => undefined)).toThrow(
-      expect.objectContaining({ code: "INVALID_OPTION", message: expect.stringMatching(/acquired, refused/) as string }),
+      expect.objectContaining({
+        code: "INVALID_OPTION",
+        message: expect.stringMatching(/acquired, refused/) as string,
+      }),
     );
     expect(() => locker.on("lost", 5 as never)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   });
@@ -157,11 +160,10 @@ describe("the logger", () => {
     for (const owner of owners) expect(text).not.toContain(owner);
     expect(text).toContain(lease.toJSON().ownerHash);
     expect(text).toContain(`"token":"${lease.token}"`);
-    for (const { fields } of lines) {
-      for (const value of Object.values(fields)) {
-        if (typeof value === "object" && value !== null) expect(Array.isArray(value)).toBe(true);
-      }
-    }
+    const nested = lines
+      .flatMap(({ fields }) => Object.values(fields))
+      .filter((value) => typeof value === "object");
+    expect(nested.every(Array.isArray)).toBe(true);
     expect(new Set(lines.map(({ level }) => level))).toEqual(new Set(["debug", "info", "warn", "error"]));
   });
 

@@ -51,7 +51,12 @@ describe("first contact with a new deployment", () => {
 
   it('starts by itself under "strict" when the quarantine is over', async () => {
     const stage = createStage();
-    const { locker } = stage.client({ restartGuard: "strict", maxTtlMs: 1_000, clockSkewMs: 100, waitMs: 5_000 });
+    const { locker } = stage.client({
+      restartGuard: "strict",
+      maxTtlMs: 1_000,
+      clockSkewMs: 100,
+      waitMs: 5_000,
+    });
     const tookMs = await stage.lasting(locker.acquire("key"));
     expect(tookMs).toBeGreaterThanOrEqual(1_212);
     expect(tookMs).toBeLessThan(1_500);
@@ -98,16 +103,21 @@ describe("first contact with a new deployment", () => {
     }
   });
 
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])("works soon for four lockers that start at once (seed %i)", async (seed) => {
-    const stage = createStage({ seed });
-    const clients = [1, 2, 3, 4].map(() => stage.client());
-    for (const { links } of clients) {
-      for (const link of links) link.setDelay({ toMs: [1, 5], backMs: [1, 5] });
-    }
-    const leases = await stage.wait(Promise.all(clients.map(({ locker }, i) => locker.acquire(`key-${i}`))));
-    expect(leases).toHaveLength(4);
-    expect(stage.time.trueMs()).toBeLessThan(300);
-  });
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    "works soon for four lockers that start at once (seed %i)",
+    async (seed) => {
+      const stage = createStage({ seed });
+      const clients = [1, 2, 3, 4].map(() => stage.client());
+      for (const { links } of clients) {
+        for (const link of links) link.setDelay({ toMs: [1, 5], backMs: [1, 5] });
+      }
+      const leases = await stage.wait(
+        Promise.all(clients.map(({ locker }, i) => locker.acquire(`key-${i}`))),
+      );
+      expect(leases).toHaveLength(4);
+      expect(stage.time.trueMs()).toBeLessThan(300);
+    },
+  );
 
   it("works for a locker that starts while another one is at work", async () => {
     const stage = createStage();
@@ -225,13 +235,28 @@ describe("a backend that restarted without its memory", () => {
     expect(late.events("backendQuarantined").map(({ backend }) => backend)).toEqual(["b1"]);
   });
 
+  it("that was told of a deployment is not started by a newcomer, though all of them are in quarantine", async () => {
+    const stage = createStage();
+    await startedClient(stage);
+    for (const backend of stage.memories) {
+      backend.restart("lost");
+      const session = backend.open(DEPLOYMENT);
+      await session.join((await session.status()).identity.incarnation);
+    }
+    const { locker, links } = stage.client({ waitMs: 500 });
+    expect((await stage.error(locker.acquire("key"))).code).toBe("QUARANTINED");
+    expect(links.map(({ calls }) => calls.bootstrap)).toEqual([0, 0, 0]);
+  });
+
   it("lets four lockers that start during it win with the others, and none of them starts anything", async () => {
     const stage = createStage();
     await startedClient(stage);
     stage.memories[1]?.restart("lost");
     const clients = [1, 2, 3, 4].map(() => stage.client());
     await stage.wait(Promise.all(clients.map(({ locker }, i) => locker.acquire(`key-${i}`))));
-    expect(clients.flatMap(({ links }) => links.map(({ calls }) => calls.bootstrap))).toEqual(Array(12).fill(0));
+    expect(clients.flatMap(({ links }) => links.map(({ calls }) => calls.bootstrap))).toEqual(
+      Array(12).fill(0),
+    );
   });
 
   it("keeps the lease of a holder whose lock survived a restart with memory", async () => {

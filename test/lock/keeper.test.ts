@@ -5,17 +5,20 @@ import { ANY_DEPLOYMENT, createStage, failOnUnhandledRejections, startedClient }
 failOnUnhandledRejections();
 
 describe("the keeper", () => {
-  it.each([50, 200, 1_000, 10_000])("extends a bounded number of times per TTL, at ttlMs = %i", async (ttlMs) => {
-    const stage = createStage();
-    const { locker, links, events } = await startedClient(stage);
-    const lease = await stage.wait(locker.acquire("key", { ttlMs, keepAlive: true }));
-    await stage.time.advance(20 * ttlMs);
-    lease.assertHeld();
-    expect(events("lost")).toEqual([]);
-    const extends_ = links[0]?.calls.extend ?? 0;
-    expect(extends_).toBeGreaterThan(40);
-    expect(extends_).toBeLessThan(80);
-  });
+  it.each([50, 200, 1_000, 10_000])(
+    "extends a bounded number of times per TTL, at ttlMs = %i",
+    async (ttlMs) => {
+      const stage = createStage();
+      const { locker, links, events } = await startedClient(stage);
+      const lease = await stage.wait(locker.acquire("key", { ttlMs, keepAlive: true }));
+      await stage.time.advance(20 * ttlMs);
+      lease.assertHeld();
+      expect(events("lost")).toEqual([]);
+      const extends_ = links[0]?.calls.extend ?? 0;
+      expect(extends_).toBeGreaterThan(40);
+      expect(extends_).toBeLessThan(80);
+    },
+  );
 
   it("never spins while extensions fail, and keeps the lease once they work again", async () => {
     const stage = createStage();

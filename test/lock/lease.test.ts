@@ -1,7 +1,13 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import type { Lease, LeaseLostError } from "../../src/index.js";
-import { ANY_DEPLOYMENT, createStage, failOnUnhandledRejections, startedClient, type Stage } from "./stage.js";
+import {
+  ANY_DEPLOYMENT,
+  createStage,
+  failOnUnhandledRejections,
+  startedClient,
+  type Stage,
+} from "./stage.js";
 
 failOnUnhandledRejections();
 
@@ -108,16 +114,21 @@ describe("the loss signal", () => {
 });
 
 describe("a process that did not run for a while", () => {
-  it.each(["suspend", "stall"] as const)("sees at its first look after a %s that the lease is over", async (how) => {
-    const stage = createStage();
-    const { locker, process, events } = await startedClient(stage);
-    const lease = await stage.wait(locker.acquire("key"));
-    process[how](5_000);
-    await stage.time.advance(5_000.5);
-    expect(lease.remainingMs).toBe(0);
-    expect(() => lease.assertHeld()).toThrow(expect.objectContaining({ code: "LEASE_LOST", reason: "expired" }));
-    expect(events("lost")).toHaveLength(1);
-  });
+  it.each(["suspend", "stall"] as const)(
+    "sees at its first look after a %s that the lease is over",
+    async (how) => {
+      const stage = createStage();
+      const { locker, process, events } = await startedClient(stage);
+      const lease = await stage.wait(locker.acquire("key"));
+      process[how](5_000);
+      await stage.time.advance(5_000.5);
+      expect(lease.remainingMs).toBe(0);
+      expect(() => lease.assertHeld()).toThrow(
+        expect.objectContaining({ code: "LEASE_LOST", reason: "expired" }),
+      );
+      expect(events("lost")).toHaveLength(1);
+    },
+  );
 
   it.each(["suspend", "stall"] as const)("sees after a short %s how much validity is left", async (how) => {
     const stage = createStage();
@@ -282,7 +293,10 @@ describe("a lease", () => {
     const { locker, links, events } = await startedClient(stage);
     const lease = await stage.wait(locker.acquire("key"));
     const before = links[0]?.calls.release ?? 0;
-    expect(await stage.wait(Promise.all([lease.release(), lease.release()]))).toEqual(["released", "released"]);
+    expect(await stage.wait(Promise.all([lease.release(), lease.release()]))).toEqual([
+      "released",
+      "released",
+    ]);
     expect(await stage.wait(lease.release())).toBe("released");
     expect((links[0]?.calls.release ?? 0) - before).toBe(1);
     expect(events("released")).toHaveLength(1);
@@ -307,10 +321,13 @@ describe("a lease", () => {
     expect(() => lease.assertHeld(forMs)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   });
 
-  it.each([0, -1, 49, 1.5, Number.NaN, 60_001, "1s" as unknown as number])("refuses extend(%s)", async (ttlMs) => {
-    const stage = createStage();
-    const { locker } = await startedClient(stage);
-    const lease = await stage.wait(locker.acquire("key"));
-    expect((await stage.error(lease.extend(ttlMs))).code).toBe("INVALID_OPTION");
-  });
+  it.each([0, -1, 49, 1.5, Number.NaN, 60_001, "1s" as unknown as number])(
+    "refuses extend(%s)",
+    async (ttlMs) => {
+      const stage = createStage();
+      const { locker } = await startedClient(stage);
+      const lease = await stage.wait(locker.acquire("key"));
+      expect((await stage.error(lease.extend(ttlMs))).code).toBe("INVALID_OPTION");
+    },
+  );
 });

@@ -45,11 +45,13 @@ const BAD: readonly (readonly [option: string, value: unknown])[] = [
 describe("createLocker refuses, naming option, rule and value,", () => {
   it.each(BAD.map(([option, value]) => ({ option, value })))("$option: $value", ({ option, value }) => {
     const name = option.replace(/\[.*/, "");
-    const error = thrownBy(() => createLocker({ backends: three(), [name]: value } as never));
+    const error = thrownBy(() => createLocker({ backends: three(), [name]: value }));
     expect(error.code).toBe("INVALID_OPTION");
     expect(error.option).toBe(option);
     expect(error.rule.length).toBeGreaterThan(5);
-    expect(error.message).toBe(`option ${option} must be ${error.rule}; got ${error.message.split("; got ").at(-1)}`);
+    expect(error.message).toBe(
+      `option ${option} must be ${error.rule}; got ${error.message.split("; got ").at(-1)}`,
+    );
   });
 
   it.each([undefined, null, 5, "redis://a"])("no object at all: %o", (options) => {
@@ -165,7 +167,11 @@ describe("acquire, tryAcquire and withLock refuse", () => {
   it("a wait in tryAcquire, and a withLock without a job", async () => {
     const stage = createStage();
     const { locker } = await startedClient(stage);
-    expect((await stage.error(locker.tryAcquire("key", { waitMs: 5 } as never))).message).toContain("use acquire");
-    expect((await stage.error(locker.withLock("key", {}, undefined as never))).message).toContain("job must be");
+    expect((await stage.error(locker.tryAcquire("key", { waitMs: 5 } as never))).message).toContain(
+      "use acquire",
+    );
+    expect((await stage.error(locker.withLock("key", {}, undefined as never))).message).toContain(
+      "job must be",
+    );
   });
 });

@@ -1,7 +1,13 @@
 /** A locker over faulty memory backends in virtual time: the place where the tests of `src/lock` run. */
 import { afterEach, beforeEach, expect } from "vitest";
 import { memory, type MemoryBackend } from "../../src/adapters/memory.js";
-import type { Locker, LockerEventName, LockerEvents, LockerOptions, QuorumLockError } from "../../src/index.js";
+import type {
+  Locker,
+  LockerEventName,
+  LockerEvents,
+  LockerOptions,
+  QuorumLockError,
+} from "../../src/index.js";
 import { createLocker } from "../../src/index.js";
 import {
   createVirtualTime,
@@ -99,7 +105,13 @@ export function createStage(options: { readonly n?: number; readonly seed?: numb
     const links = chosen.map((backend) =>
       faulty(backend, { sleep: time.sleep, random: time.random, receive: process.awake }),
     );
-    const locker = createLocker({ ttlMs: 1_000, waitMs: 2_000, ...lockerOptions, backends: links, system: process });
+    const locker = createLocker({
+      ttlMs: 1_000,
+      waitMs: 2_000,
+      ...lockerOptions,
+      backends: links,
+      system: process,
+    });
     const heard: Heard[] = [];
     for (const name of NAMES) {
       locker.on(name, (event) => {

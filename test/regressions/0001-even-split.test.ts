@@ -8,7 +8,10 @@ it.each([2, 4])("an even split of %i backends is lost at once, and its minority 
   const stage = createStage({ n });
   const [one, two] = [await startedClient(stage), await startedClient(stage)];
   // Each holds half of the backends.
-  for (const [client, mine] of [[one, 0], [two, 1]] as const) {
+  for (const [client, mine] of [
+    [one, 0],
+    [two, 1],
+  ] as const) {
     client.links.forEach((link, i) => {
       const ms = Number(i % 2 !== mine) * 10;
       link.setDelay({ toMs: [ms, ms], backMs: [5, 5] });

@@ -13,5 +13,7 @@ it("two names of one server are detected and refused, and never make a quorum of
   const locker = createLocker({ backends, system: stage.time.process(), restartGuard: "off", waitMs: 500 });
   const error = await stage.error(locker.acquire("key"));
   expect(error).toMatchObject({ code: "SAME_BACKEND", backends: ["localhost", "127.0.0.1"] });
-  expect(() => createLocker({ backends: [one, one] })).toThrow(expect.objectContaining({ code: "SAME_BACKEND" }));
+  expect(() => createLocker({ backends: [one, one] })).toThrow(
+    expect.objectContaining({ code: "SAME_BACKEND" }),
+  );
 });

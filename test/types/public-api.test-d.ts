@@ -27,9 +27,15 @@ import {
   type System,
   type VoteReport,
 } from "../../src/index.js";
-import { createVirtualTime, faulty, type FaultyBackend, type VirtualProcess } from "../../src/testing/index.js";
+import {
+  createVirtualTime,
+  faulty,
+  type FaultyBackend,
+  type VirtualProcess,
+} from "../../src/testing/index.js";
 
 /** Compiles only when both are the same type. */
+// oxlint-disable typescript/no-unnecessary-type-parameters -- this is how types are compared
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function same<A, B>(_yes: Same<A, B>): void {
   // For the compiler.
@@ -57,7 +63,12 @@ export async function lockers(): Promise<void> {
 }
 
 export async function leases(locker: Locker): Promise<void> {
-  const lease = await locker.acquire("key", { ttlMs: 1, waitMs: 2, keepAlive: true, signal: some<AbortSignal>() });
+  const lease = await locker.acquire("key", {
+    ttlMs: 1,
+    waitMs: 2,
+    keepAlive: true,
+    signal: some<AbortSignal>(),
+  });
   same<typeof lease, Lease>(true);
   same<typeof lease.token, bigint>(true);
   same<typeof lease.signal, AbortSignal>(true);
@@ -141,7 +152,7 @@ export function errors(error: unknown): string {
   same<typeof lost.code, "LEASE_LOST">(true);
   same<typeof lost.result, unknown>(true);
   // @ts-expect-error -- abstract
-  new QuorumLockError("bare");
+  void new QuorumLockError("bare");
   switch (error.code) {
     case "LOCK_HELD":
       return "held";

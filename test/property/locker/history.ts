@@ -82,7 +82,13 @@ export interface LastAcquireRecord {
 
 /** One thing that happened. */
 export type HistoryRecord =
-  AcquiredRecord | ExtendedRecord | BeliefRecord | WriteRecord | LossRecord | SilentLossRecord | LastAcquireRecord;
+  | AcquiredRecord
+  | ExtendedRecord
+  | BeliefRecord
+  | WriteRecord
+  | LossRecord
+  | SilentLossRecord
+  | LastAcquireRecord;
 
 /** One world's history. */
 export interface History {

@@ -135,7 +135,9 @@ export async function runWorld(
   const rate = (): number =>
     chance(0.6) ? pick([-1, 1]) * driftPpm : Math.round(between(-driftPpm, driftPpm));
   const offset = (): number =>
-    chance(0.5) ? pick([-1, 1]) * (clockSkewMs / 2 - 1) : Math.round(between(-clockSkewMs / 2, clockSkewMs / 2));
+    chance(0.5)
+      ? pick([-1, 1]) * (clockSkewMs / 2 - 1)
+      : Math.round(between(-clockSkewMs / 2, clockSkewMs / 2));
   const keys = Array.from({ length: profile.keys ?? pick([1, 1, 2]) }, (_, i) => `key-${i + 1}`);
 
   const records: HistoryRecord[] = [];
@@ -184,7 +186,7 @@ export async function runWorld(
       },
     };
     client.locker = createLocker({
-      backends: links.map((link) => connected(link, { sleep: time.sleep, awake: process.awake })),
+      backends: links.map((link) => connected(link, { ...time, awake: process.awake })),
       system: client.system,
       ttlMs: 200,
       maxTtlMs: MAX_TTL_MS,
@@ -491,22 +493,35 @@ function deploymentOf(figures: { n: number; quorum: number; clockSkewMs: number 
 /** What a real client does about a connection that no longer answers: it fails, and the request may still arrive. */
 function connected(
   link: FaultyBackend,
-  client: { sleep(ms: number): Promise<void>; awake(): Promise<void> },
+  client: { trueMs(): number; sleep(ms: number): Promise<void>; awake(): Promise<void> },
 ): Backend {
+  const waiting = new Set<{ readonly sinceMs: number; readonly reject: (error: Error) => void }>();
+  let watched = false;
+  const watch = async (): Promise<void> => {
+    watched = true;
+    while (waiting.size > 0) {
+      await client.sleep(CONNECTION_MS);
+      await client.awake();
+      for (const { sinceMs, reject } of waiting) {
+        if (client.trueMs() - sinceMs < CONNECTION_MS) continue;
+        const what = "no answer; connection replaced";
+        reject(new BackendError("BACKEND_DISCONNECTED", { backend: link.name, what }));
+      }
+    }
+    watched = false;
+  };
   const bounded = <T>(answer: Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      answer.then(resolve, reject);
-      const gaveUp = async (): Promise<void> => {
-        await client.sleep(CONNECTION_MS);
-        await client.awake();
-        reject(
-          new BackendError("BACKEND_DISCONNECTED", {
-            backend: link.name,
-            what: "no answer; connection replaced",
-          }),
-        );
+      const entry = {
+        sinceMs: client.trueMs(),
+        reject(error: Error): void {
+          waiting.delete(entry);
+          reject(error);
+        },
       };
-      void gaveUp();
+      waiting.add(entry);
+      answer.then(resolve, reject).finally(() => waiting.delete(entry));
+      if (!watched) void watch();
     });
   return {
     kind: link.kind,
