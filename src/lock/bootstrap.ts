@@ -1,13 +1,13 @@
 /** The explicit first start of a deployment, for `restartGuard: "strict"`. */
 import type { BackendSession } from "../backend.js";
 import { elapsedMs, type System } from "../engine/time.js";
-import { BackendError, NoQuorumError, type VoteReport } from "../errors.js";
+import { BackendError, ConfigMismatchError, NoQuorumError, type VoteReport } from "../errors.js";
 import { within, type Link } from "./link.js";
 import { timeout } from "./poll.js";
 
 /**
  * Puts every quarantined backend into service, each conditional on the memory that it has now. Resolves to the names of
- * those it put into service; rejects with `NO_QUORUM` unless all of them answered.
+ * those it put into service; rejects with `NO_QUORUM` unless all of them answered, or with `CONFIG_MISMATCH`.
  */
 export async function bootstrapAll(
   links: readonly Link[],
@@ -36,6 +36,7 @@ export async function bootstrapAll(
       return { backend, vote: "granted", elapsedMs: elapsedMs(startedAt, system.now()) };
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;
+      if (error.code === "BACKEND_MARK_MISMATCH") throw new ConfigMismatchError(backend, { cause: error });
       return {
         backend,
         vote: "fault",

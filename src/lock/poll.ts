@@ -116,10 +116,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 
   function onFault(link: Link, fault: BackendError): void {
     contact.failed(link, fault);
-    if (answers[link.index] === undefined) {
-      answers[link.index] = fault;
-      answeredAt[link.index] = elapsedMs(startedAt, system.now());
-    }
+    answers[link.index] = fault;
+    answeredAt[link.index] = elapsedMs(startedAt, system.now());
     round = castVote(round, link.index, FAULT);
     advance(link);
   }

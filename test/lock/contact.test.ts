@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createLocker } from "../../src/index.js";
+import { createLocker, type Backend } from "../../src/index.js";
 import { faulty } from "../../src/testing/index.js";
 import { createStage, failOnUnhandledRejections, startedClient } from "./stage.js";
 
@@ -80,6 +80,13 @@ describe("clients that are configured otherwise", () => {
     expect((error.cause as { code: string }).code).toBe("BACKEND_MARK_MISMATCH");
   });
 
+  it("are told of by bootstrap() too", async () => {
+    const stage = createStage();
+    await stage.wait(stage.client({ maxTtlMs: 2_000, clockSkewMs: 0 }).locker.tryAcquire("key"));
+    const { locker } = stage.client({ maxTtlMs: 3_000, clockSkewMs: 0 });
+    expect((await stage.error(locker.bootstrap())).code).toBe("CONFIG_MISMATCH");
+  });
+
   it("are refused while it lasts, with a fresh error each time, and served once all agree again", async () => {
     const stage = createStage();
     const other = stage.client({ quorum: 3, of: [0, 1, 2], maxTtlMs: 2_000, clockSkewMs: 0 });
@@ -123,5 +130,41 @@ describe("a silent backend", () => {
     expect(events("acquired").at(-1)?.votes[0]).toMatchObject({ vote: "granted" });
     const owners = await Promise.all(Array.from({ length: 300 }, (_, i) => stage.owners(`key-${i}`)));
     expect(owners.flat().filter((owner) => owner !== undefined)).toEqual([]);
+  });
+
+  it("is asked once in a while, and used again though it never settles what was lost", async () => {
+    const stage = createStage();
+    const { locker, links, events } = await startedClient(stage);
+    links[0]?.loseReplies(1);
+    for (let i = 0; i < 60; i++) {
+      await stage.wait((await stage.wait(locker.acquire(`key-${i}`))).release());
+      await stage.time.advance(100);
+    }
+    expect(events("acquired").at(-1)?.votes[0]).toMatchObject({ code: "BACKEND_SILENT" });
+    links[0]?.loseReplies(0);
+    for (let i = 0; i < 10; i++) {
+      await stage.wait((await stage.wait(locker.acquire(`again-${i}`))).release());
+      await stage.time.advance(500);
+    }
+    expect(events("acquired").at(-1)?.votes[0]).toMatchObject({ vote: "granted" });
+  });
+});
+
+describe("an answer outside the contract", () => {
+  it("is a fault of its backend, and ends neither the attempt nor the process", async () => {
+    const stage = createStage();
+    const { links } = await startedClient(stage);
+    const [good, alsoGood, bad] = links;
+    if (good === undefined || alsoGood === undefined || bad === undefined) throw new Error("three links");
+    const malformed: Backend = {
+      ...bad,
+      open: (deployment) => ({ ...bad.open(deployment), acquire: async () => ({}) as never }),
+    };
+    const locker = createLocker({ backends: [malformed, good, alsoGood], system: stage.time.process() });
+    const heard: string[] = [];
+    locker.on("acquired", ({ votes }) => heard.push(...votes.map(({ vote }) => vote)));
+    const lease = await stage.wait(locker.acquire("key"));
+    expect(lease.acquired).toBe(true);
+    expect(heard[0]).toBe("fault");
   });
 });

@@ -14,10 +14,10 @@ interface Ended {
   readonly complained: string;
 }
 
-async function lose(bench: Bench, library: Library, key: string): Promise<Ended> {
+async function lose(bench: Bench, how: Library | "redis-semaphore told", key: string): Promise<Ended> {
   const servers = await bench.servers(3);
   const ports = servers.map(({ port }) => String(port));
-  const child = spawn(process.execPath, [PROGRAM, library, ...ports], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [PROGRAM, how, ...ports], { stdio: ["ignore", "pipe", "pipe"] });
   bench.after(() => child.kill("SIGKILL"));
   let printed = "";
   let complained = "";
@@ -49,9 +49,14 @@ await row("lock lost, nothing configured", {
   "redlock-universal": signals("redlock-universal", "job"),
   // Documented: "default onLockLost throws unhandled LostLockError".
   "redis-semaphore": async (bench) => {
-    const seen = await lose(bench, "redis-semaphore", "mutex:job");
-    return seen.code === 1 && seen.printed === "held" && seen.complained.includes("Lost redlock-mutex for key mutex:job")
+    const [seen, told] = await Promise.all([
+      lose(bench, "redis-semaphore", "mutex:job"),
+      lose(bench, "redis-semaphore told", "mutex:job"),
+    ]);
+    const complaint = "Lost redlock-mutex for key mutex:job";
+    const ends = seen.code === 1 && seen.printed === "held" && seen.complained.includes(complaint);
+    return ends && told.code === 0 && told.printed === "held, signal"
       ? "ends the process, unless `onLockLost` is given"
-      : unexpected("process", seen);
+      : unexpected("processes", { seen, told });
   },
 });

@@ -20,12 +20,19 @@ async function oneOfThreeTaken(bench: Bench, key: string): Promise<RunningRedis[
 }
 
 async function restartEmpty(servers: readonly RunningRedis[], key: string): Promise<void> {
-  await waitUntil({ what: "somebody else gone", timeoutMs: 3_000 }, async () => (await servers[2]?.cli("EXISTS", key)) === 0);
+  await waitUntil(
+    { what: "somebody else gone", timeoutMs: 3_000 },
+    async () => (await servers[2]?.cli("EXISTS", key)) === 0,
+  );
   await servers[1]?.restart({ empty: true });
 }
 
 /** The first holder's key is where it was, with most of its TTL, and the second one's is on the two others. */
-async function bothThere(servers: readonly RunningRedis[], key: string, values: readonly string[]): Promise<boolean> {
+async function bothThere(
+  servers: readonly RunningRedis[],
+  key: string,
+  values: readonly string[],
+): Promise<boolean> {
   const found = await Promise.all(servers.map((server) => server.cli("GET", key)));
   const restMs = Number(await servers[0]?.cli("PTTL", key));
   return found.join() === [values[0], values[1], values[1]].join() && restMs > TTL_MS / 2;
@@ -42,7 +49,12 @@ await row("backend that restarted empty", {
     if (session === undefined) throw new Error("three servers");
     bench.after(() => session.close());
     const proposal = BigInt(Date.now()) * 1000n;
-    await session.acquire({ key: "job", owner: "000000000000000000000000005e1f00", ttlMs: SOMEBODY_MS, proposal });
+    await session.acquire({
+      key: "job",
+      owner: "000000000000000000000000005e1f00",
+      ttlMs: SOMEBODY_MS,
+      proposal,
+    });
     const lease = await granted(first.acquire("job"));
     await restartEmpty(servers, "{ql:job}:l");
     const second = quorumLock(bench, await bench.clients(servers), { ttlMs: TTL_MS });
@@ -58,7 +70,10 @@ await row("backend that restarted empty", {
     const first = await granted(make(await bench.clients(servers)).acquire(["job"], TTL_MS));
     await restartEmpty(servers, "job");
     const second = await granted(make(await bench.clients(servers)).acquire(["job"], TTL_MS));
-    await waitUntil({ what: "third vote", timeoutMs: 1_000 }, async () => (await servers[2]?.cli("EXISTS", "job")) === 1);
+    await waitUntil(
+      { what: "third vote", timeoutMs: 1_000 },
+      async () => (await servers[2]?.cli("EXISTS", "job")) === 1,
+    );
     return first.expiration > Date.now() && (await bothThere(servers, "job", [first.value, second.value]))
       ? TWO_HOLDERS
       : unexpected("locks", [first.value, second.value]);

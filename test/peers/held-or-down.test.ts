@@ -18,7 +18,8 @@ async function killAll(servers: readonly RunningRedis[]): Promise<void> {
 
 /** Name, code and message, which is what a program has to tell errors apart by. */
 function face(error: Error): string {
-  return [error.name, Reflect.get(error, "code"), error.message, String(error.cause ?? "")].join(" | ");
+  const cause = error.cause instanceof Error ? error.cause.message : "";
+  return [error.name, Reflect.get(error, "code"), error.message, cause].join(" | ");
 }
 
 await row("held, or all down", {
@@ -36,7 +37,9 @@ await row("held, or all down", {
     const servers = await bench.servers(3);
     const redlock = make(await bench.clients(servers, { commandTimeout: TIMEOUT_MS }));
     const votes = async (error: Error): Promise<string> => {
-      const attempts = Reflect.get(error, "attempts") as Awaited<ReturnType<RedlockLike["acquire"]>>["attempts"];
+      const attempts = Reflect.get(error, "attempts") as Awaited<
+        ReturnType<RedlockLike["acquire"]>
+      >["attempts"];
       const stats = await attempts[0];
       return [...(stats?.votesAgainst.values() ?? [])].map(({ name }) => name).join();
     };
@@ -45,9 +48,14 @@ await row("held, or all down", {
     await killAll(servers);
     const down = await errorOf(redlock.acquire(["job"], TTL_MS));
     const locked = "ResourceLockedError,ResourceLockedError,ResourceLockedError";
-    return face(held) === face(down) && (await votes(held)) === locked && (await votes(down)) === "Error,Error,Error"
+    return face(held) === face(down) &&
+      (await votes(held)) === locked &&
+      (await votes(down)) === "Error,Error,Error"
       ? "same error; its `attempts` tell"
-      : unexpected("errors", { held: [face(held), await votes(held)], down: [face(down), await votes(down)] });
+      : unexpected("errors", {
+          held: [face(held), await votes(held)],
+          down: [face(down), await votes(down)],
+        });
   }),
   "redlock-universal": async (bench) => {
     const servers = await bench.servers(3);
@@ -57,7 +65,7 @@ await row("held, or all down", {
     const held = await errorOf(lock.acquire());
     await killAll(servers);
     const down = await errorOf(lock.acquire());
-    return face(held) === face(down) ? "the same error" : unexpected("errors", [face(held), face(down)]);
+    return face(held) === face(down) ? "same error" : unexpected("errors", [face(held), face(down)]);
   },
   "redis-semaphore": async (bench) => {
     const servers = await bench.servers(3);
@@ -68,6 +76,6 @@ await row("held, or all down", {
     const held = await errorOf(another.acquire());
     await killAll(servers);
     const down = await errorOf(another.acquire());
-    return face(held) === face(down) ? "the same error" : unexpected("errors", [face(held), face(down)]);
+    return face(held) === face(down) ? "same error" : unexpected("errors", [face(held), face(down)]);
   },
 });

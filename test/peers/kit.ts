@@ -3,8 +3,8 @@
  * the README: one test per library, on real servers of its own, that tells what it saw; what it saw must be what the
  * cell says. So a cell cannot be written without a test, and a peer that changes its behaviour fails here.
  */
-import { Redis, type RedisOptions } from "ioredis";
-import { afterAll, describe, expect, test as plainTest } from "vitest";
+import { Redis } from "ioredis";
+import { describe, expect, test as plainTest } from "vitest";
 import { describeWithServer } from "../servers/needs.ts";
 import { startRedises, type RunningRedis } from "../servers/redis-server.ts";
 import { startTcpProxy, type TcpProxy } from "../servers/tcp-proxy.ts";
@@ -16,10 +16,13 @@ export interface Bench {
   readonly servers: (n: number) => Promise<RunningRedis[]>;
   readonly proxies: (servers: readonly RunningRedis[]) => Promise<TcpProxy[]>;
   /**
-   * Connected clients as the READMEs of all these libraries make them: host and port. `options` only where a test shows
-   * what a setting of ioredis changes.
+   * Connected clients as the READMEs of all these libraries make them: host and port. With `commandTimeout`,
+   * ioredis's bound on the wait for an answer, only where a test shows what it changes.
    */
-  readonly clients: (servers: readonly { readonly port: number }[], options?: RedisOptions) => Promise<Redis[]>;
+  readonly clients: (
+    servers: readonly { readonly port: number }[],
+    options?: { readonly commandTimeout: number },
+  ) => Promise<Redis[]>;
 }
 
 /** Tells what it saw, in the words of the table. */
@@ -31,7 +34,16 @@ const test = plainTest.extend<{ bench: Bench }>({
     const closes: (() => unknown)[] = [];
     const after = (close: () => unknown): void => void closes.push(close);
     await use({ after, servers: servers(after), proxies: proxies(after), clients: clients(after) });
-    for (const close of closes.toReversed()) await close();
+    // One that fails must not leave the others running.
+    const failures: unknown[] = [];
+    for (const close of closes.toReversed()) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    expect(failures, "failures while closing").toEqual([]);
   },
 });
 
@@ -58,7 +70,7 @@ function proxies(after: After): Bench["proxies"] {
 }
 
 function clients(after: After): Bench["clients"] {
-  return async (targets, options = {}) => {
+  return async (targets, options) => {
     const made = targets.map(({ port }) => new Redis({ host: "127.0.0.1", port, ...options }));
     for (const client of made) {
       client.on("error", () => undefined);
@@ -84,11 +96,6 @@ export async function row(name: string, looks: Readonly<Record<Library, Look>>):
     });
   });
 }
-
-/** Whatever these libraries do in this process, a rejection that nobody handles would end a user's program. */
-const unhandled: unknown[] = [];
-process.on("unhandledRejection", (reason) => unhandled.push(reason));
-afterAll(() => expect(unhandled, "unhandled rejections").toEqual([]));
 
 export type Settled<T> =
   | { readonly kind: "value"; readonly ms: number; readonly value: T }
@@ -122,7 +129,10 @@ export async function settled<T>(promise: Promise<T>, withinMs: number): Promise
 export async function granted<T>(promise: Promise<T>, withinMs = 5_000): Promise<T> {
   const outcome = await settled(promise, withinMs);
   if (outcome.kind === "value") return outcome.value;
-  throw new Error(`not granted within ${withinMs} ms`, outcome.kind === "error" ? { cause: outcome.error } : {});
+  throw new Error(
+    `not granted within ${withinMs} ms`,
+    outcome.kind === "error" ? { cause: outcome.error } : {},
+  );
 }
 
 /** For an observation that no cell has words for: fails the test and shows all of it. */

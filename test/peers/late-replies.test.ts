@@ -7,7 +7,9 @@ import { quorumLock, redlocks, semaphore, universal, warm } from "./libraries.ts
 const TTL_MS = 300;
 const ONE_WAY_MS = 400;
 
-async function slowNetwork(bench: Bench): Promise<{ servers: RunningRedis[]; network: TcpProxy[]; slow: () => void }> {
+async function slowNetwork(
+  bench: Bench,
+): Promise<{ servers: RunningRedis[]; network: TcpProxy[]; slow: () => void }> {
   const servers = await bench.servers(3);
   const network = await bench.proxies(servers);
   return {

@@ -60,8 +60,13 @@ export interface UniversalOptions {
 }
 
 /** redlock-universal: one lock object per key. */
-export function universal(clients: readonly Redis[], { timeout, ...options }: UniversalOptions): UniversalLock {
-  const adapters = clients.map((client) => new IoredisAdapter(client, timeout === undefined ? {} : { timeout }));
+export function universal(
+  clients: readonly Redis[],
+  { timeout, ...options }: UniversalOptions,
+): UniversalLock {
+  const adapters = clients.map(
+    (client) => new IoredisAdapter(client, timeout === undefined ? {} : { timeout }),
+  );
   return createRedlock({ adapters, retryAttempts: 0, ...options });
 }
 
@@ -71,7 +76,11 @@ export function semaphore(clients: readonly Redis[], key: string, options: LockO
 }
 
 /** quorum-lock, closed after the test. */
-export function quorumLock(bench: Bench, clients: readonly Redis[], options: Omit<LockerOptions, "backends"> = {}): Locker {
+export function quorumLock(
+  bench: Bench,
+  clients: readonly Redis[],
+  options: Omit<LockerOptions, "backends"> = {},
+): Locker {
   const locker = createLocker({ backends: clients.map((client) => redis(client)), waitMs: 0, ...options });
   bench.after(() => locker.close());
   return locker;

@@ -54,7 +54,7 @@ await row("`quorum: 1` of 3", {
   },
   // There is no such option: it is ignored, and a lock needs the majority.
   "redis-semaphore": async (bench) => {
-    const options = { quorum: 1 };
+    const options = { quorum: 1, acquireAttemptsLimit: 1 };
     const mutex = semaphore(await oneVoteLeft(bench, "mutex:job"), "job", options);
     return (await mutex.tryAcquire()) ? unexpected("acquired", options) : "—";
   },

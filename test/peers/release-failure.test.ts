@@ -54,7 +54,12 @@ await row("job's result or error when the release fails", {
   "quorum-lock": async (bench) => {
     const [servers, clients] = await threeServers(bench);
     // FLUSHALL takes the marks, too: what was forgotten is quarantined, for a second or so with these figures.
-    const locker = quorumLock(bench, clients, { ttlMs: 1_000, maxTtlMs: 1_000, clockSkewMs: 100, waitMs: 5_000 });
+    const locker = quorumLock(bench, clients, {
+      ttlMs: 1_000,
+      maxTtlMs: 1_000,
+      clockSkewMs: 100,
+      waitMs: 5_000,
+    });
     await warm.quorumLock(locker);
     const seen = await outcomes(servers, (routine) => locker.withLock("job", routine));
     return kept(seen) ? KEPT : unexpected("withLock", seen);

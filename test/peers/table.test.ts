@@ -4,7 +4,9 @@ import { LIBRARIES, readTable, ROOT, versionOf } from "./table.ts";
 
 const FOLDER = "test/peers/";
 const table = readTable();
-const files = readdirSync(`${ROOT}${FOLDER}`).filter((file) => file.endsWith(".test.ts") && file !== "table.test.ts");
+const files = readdirSync(`${ROOT}${FOLDER}`).filter(
+  (file) => file.endsWith(".test.ts") && file !== "table.test.ts",
+);
 
 function rowOf(file: string): string | undefined {
   return /^await row\("(.*)", \{$/m.exec(readFileSync(`${ROOT}${FOLDER}${file}`, "utf8"))?.[1];

@@ -63,7 +63,10 @@ await row("fencing token from the quorum", {
     await granted(mutex.acquire());
     const same = mutex.identifier === before;
     await mutex.release();
-    return same && shown.identifier === "string" && shown.isAcquired === "boolean" && (await kept(servers)) === 0
+    return same &&
+      shown.identifier === "string" &&
+      shown.isAcquired === "boolean" &&
+      (await kept(servers)) === 0
       ? "no"
       : unexpected("mutex", { shown, same });
   },
