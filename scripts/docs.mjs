@@ -22,11 +22,13 @@ const PAGES = {
 function members(source, name) {
   const body = new RegExp(`export interface ${name}[^{]*\\{\\n([\\s\\S]*?)\\n\\}`).exec(source)?.[1];
   if (body === undefined) throw new Error(`no interface ${name}`);
-  return [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s*readonly (\w+)\??: ([^;]+);/g)].map(([, comment, member, type]) => ({
-    member,
-    type: type.replace(/\s+/g, " "),
-    text: comment.replace(/\s*\n\s*\*\s?/g, " ").trim(),
-  }));
+  return [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s*readonly (\w+)\??: ([^;]+);/g)].map(
+    ([, comment, member, type]) => ({
+      member,
+      type: type.replace(/\s+/g, " "),
+      text: comment.replace(/\s*\n\s*\*\s?/g, " ").trim(),
+    }),
+  );
 }
 
 function table(head, rows) {
@@ -39,7 +41,11 @@ function plain(text) {
 }
 
 function figure(value) {
-  return value === undefined ? "" : typeof value === "number" ? value.toLocaleString("en-US") : `\`"${value}"\``;
+  return value === undefined
+    ? ""
+    : typeof value === "number"
+      ? value.toLocaleString("en-US")
+      : `\`"${value}"\``;
 }
 
 function optionTables() {
@@ -78,21 +84,35 @@ function errorTables() {
   const source = read("src/errors.ts");
   const classes = [
     ...source.matchAll(/\/\*\*\s*\n?\s*\*?\s*`([A-Z_]+)`: ([\s\S]*?)\*\/\s*export class (\w+)/g),
-  ].map(([, code, text, name]) => [`\`${code}\``, `\`${name}\``, plain(text.replace(/\s*\n\s*\*\s?/g, " ").trim())]);
+  ].map(([, code, text, name]) => [
+    `\`${code}\``,
+    `\`${name}\``,
+    plain(text.replace(/\s*\n\s*\*\s?/g, " ").trim()),
+  ]);
   const union = /export type BackendErrorCode =([\s\S]*?);\n\n/.exec(source)?.[1] ?? "";
-  const backend = [...union.matchAll(/\/\*\* ([^*]*) \*\/\s*\| "(\w+)"/g)].map(([, text, code]) => [`\`${code}\``, text]);
+  const backend = [...union.matchAll(/\/\*\* ([^*]*) \*\/\s*\| "(\w+)"/g)].map(([, text, code]) => [
+    `\`${code}\``,
+    text,
+  ]);
   const without = /WITHOUT_EFFECT[^[]*\[([\s\S]*?)\]/.exec(source)?.[1] ?? "";
-  const declared = [.../export type ErrorCode =([\s\S]*?);/.exec(source)[1].matchAll(/"(\w+)"/g)].map(([, code]) => code);
+  const declared = [.../export type ErrorCode =([\s\S]*?);/.exec(source)[1].matchAll(/"(\w+)"/g)].map(
+    ([, code]) => code,
+  );
   const listed = classes.map(([code]) => code.replaceAll("`", ""));
   const missing = declared.filter((code) => !listed.includes(code));
-  if (missing.length > 0) throw new Error(`no class with a comment that starts with the code: ${missing.join(", ")}`);
+  if (missing.length > 0)
+    throw new Error(`no class with a comment that starts with the code: ${missing.join(", ")}`);
   return [
     table(["code", "class", "meaning"], classes),
     "## What one backend can do",
     "Each is a `BackendError`: in the `votes` of a quorum error, in its `cause`, and in the event `backendFault`.",
     table(
       ["code", "effect", "meaning"],
-      backend.map(([code, text]) => [code, without.includes(code.replaceAll("`", '"')) ? "none" : "unknown", text]),
+      backend.map(([code, text]) => [
+        code,
+        without.includes(code.replaceAll("`", '"')) ? "none" : "unknown",
+        text,
+      ]),
     ),
   ].join("\n\n");
 }

@@ -145,6 +145,19 @@ describe("acquire", () => {
     },
   );
 
+  it("ends with LOCK_HELD whenever the wait ends, also in the middle of its last attempt", async () => {
+    const stage = createStage();
+    const { locker, links } = await startedClient(stage);
+    const { locker: other } = await startedClient(stage);
+    await stage.wait(other.acquire("key"));
+    for (const link of links) link.setDelay({ toMs: [1, 6], backMs: [1, 6] });
+    const codes = new Set<string>();
+    for (let waitMs = 20; waitMs < 140; waitMs++) {
+      codes.add((await stage.error(locker.acquire("key", { waitMs }))).code);
+    }
+    expect([...codes]).toEqual(["LOCK_HELD"]);
+  });
+
   it("is not held up by a bootstrap that is not answered: waitMs bounds first contact too", async () => {
     const stage = createStage();
     const { locker, links } = stage.client({ ttlMs: 10_000 });

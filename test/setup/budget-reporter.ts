@@ -13,6 +13,10 @@ const BUDGETS_MS: Readonly<Record<string, number>> = {
   "test/redis/memory.test.ts": 60_000,
   "test/redis/faults.test.ts": 60_000,
   "test/redis/clients.test.ts": 60_000,
+  // Whole processes are started, killed, and watched until a TTL has passed.
+  "test/cli/run.test.ts": 120_000,
+  "test/cli/run-faults.test.ts": 120_000,
+  "test/cli/run-refusals.test.ts": 60_000,
 };
 const SHOWN = 10;
 
