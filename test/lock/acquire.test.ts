@@ -149,7 +149,7 @@ describe("acquire", () => {
     const stage = createStage();
     const { locker, links } = await startedClient(stage);
     const { locker: other } = await startedClient(stage);
-    await stage.wait(other.acquire("key"));
+    await stage.wait(other.acquire("key", { keepAlive: true }));
     for (const link of links) link.setDelay({ toMs: [1, 6], backMs: [1, 6] });
     const codes = new Set<string>();
     for (let waitMs = 20; waitMs < 140; waitMs++) {
