@@ -138,10 +138,9 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
     }
 
     /** What is there now: an expired lock is no lock, and a counter past its retention is 0. */
-    function read(key: string): Entry | undefined {
+    function read(key: string, now = clock.nowMs()): Entry | undefined {
       const entry = entries.get(key);
       if (entry === undefined) return undefined;
-      const now = clock.nowMs();
       if (entry.lock !== undefined && entry.lock.expiresAt > now) return entry;
       if (entry.forgetAt <= now) {
         entries.delete(key);
@@ -167,16 +166,17 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         if (quarantined !== undefined) return quarantined;
         sweep();
         const { identity } = current;
-        const entry = read(request.key);
+        const now = clock.nowMs();
+        const entry = read(request.key, now);
         const lock = entry?.lock;
         if (lock !== undefined) {
           if (lock.owner === request.owner) return { kind: "granted", fence: lock.fence, identity };
-          return { kind: "held", remainingMs: lock.expiresAt - clock.nowMs(), identity };
+          return { kind: "held", remainingMs: lock.expiresAt - now, identity };
         }
         const proposal = clampProposal(request.proposal, clock.wallMicros(), skew);
         const fence = mintFence(entry?.counter ?? 0n, proposal);
         if (fence === undefined) throw counterBroken(name, request.key);
-        write(request.key, { owner: request.owner, fence, expiresAt: clock.nowMs() + request.ttlMs }, fence);
+        write(request.key, { owner: request.owner, fence, expiresAt: now + request.ttlMs }, fence);
         return { kind: "granted", fence, identity };
       },
 
@@ -194,8 +194,9 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       async extend(request: ExtendRequest): Promise<ExtendReply> {
         const current = currentMark();
         const { identity } = current;
-        const entry = read(request.key);
-        const expiresAt = clock.nowMs() + request.ttlMs;
+        const now = clock.nowMs();
+        const entry = read(request.key, now);
+        const expiresAt = now + request.ttlMs;
         const counter = higherFence(entry?.counter ?? 0n, request.token);
         const lock = entry?.lock;
         if (lock !== undefined) {
@@ -206,7 +207,7 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         const quarantined = quarantine(current);
         if (quarantined !== undefined) return quarantined;
         if (!request.mayHeal) return { kind: "not-owner", identity };
-        write(request.key, { owner: request.owner, fence: request.token, expiresAt }, counter);
+        write(request.key, { owner: request.owner, fence: counter, expiresAt }, counter);
         return { kind: "recreated", identity };
       },
 
@@ -225,12 +226,13 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       },
 
       async inspect(key: string): Promise<KeyRecord> {
-        const entry = read(key);
+        const now = clock.nowMs();
+        const entry = read(key, now);
         const lock = entry?.lock;
         if (entry === undefined || lock === undefined)
           return { lock: undefined, counter: entry?.counter ?? 0n };
         const { owner, fence, expiresAt } = lock;
-        return { lock: { owner, fence, remainingMs: expiresAt - clock.nowMs() }, counter: entry.counter };
+        return { lock: { owner, fence, remainingMs: expiresAt - now }, counter: entry.counter };
       },
 
       async status(): Promise<StatusReply> {

@@ -49,7 +49,7 @@ export function extensionVerdict(extension: Extension, now: Instant): ExtensionV
 
 /** What one backend last said about a lease. */
 export interface Confirmation {
-  /** When the request was sent that it confirmed. */
+  /** When its answer came: the lock there lives at most a TTL from then. */
   readonly at: Instant;
   /** The memory that confirmed it. */
   readonly incarnation: string;

@@ -54,7 +54,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
         if (request.isOver() && reply.kind === "recreated") link.owe(releaseDebt(system, claim));
         else if (request.isOver()) grantedLate(system, claim, link);
         else if (refused === undefined) {
-          confirmations[link.index] = { at: sentAt, incarnation: reply.identity.incarnation };
+          confirmations[link.index] = { at: system.now(), incarnation: reply.identity.incarnation };
         }
       }
       cast(link, refused === undefined ? reply.kind : "fault");

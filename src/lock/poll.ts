@@ -161,7 +161,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function confirm(index: number): void {
     const reply = answers[index];
     if (round.seats[index] !== "known" || reply === undefined || reply instanceof BackendError) return;
-    confirmations[index] = { at: startedAt, incarnation: reply.identity.incarnation };
+    const at = after(startedAt, answeredAt[index] ?? 0);
+    confirmations[index] = { at, incarnation: reply.identity.incarnation };
   }
 
   function decide(): void {

@@ -224,8 +224,8 @@ export function twinBackend(
         if (inQuarantine !== undefined && !(mayHeal && is("heal in quarantine"))) return inQuarantine;
         const heals = (mayHeal || is("extend always heals")) && !is("extend never heals");
         if (!heals) return { kind: "not-owner", identity };
-        row.g = is("heal with another fence") ? row.F + 1n : token;
         row.F = is("heal lowers the counter") ? token : max(row.F, token);
+        row.g = is("heal with another fence") ? row.F + 1n : row.F;
         row.owner = owner;
         row.expiry = until;
         row.locked = true;

@@ -7,6 +7,7 @@ const BUDGETS_MS: Readonly<Record<string, number>> = {
   // Hundreds of seeded worlds each; a busy machine doubles them.
   "test/property/locker/locker.test.ts": 120_000,
   "test/property/locker/clocks.test.ts": 120_000,
+  "test/property/locker/mutants.test.ts": 120_000,
   // Every case of the list on three servers, in real time.
   "test/redis/conformance.test.ts": 120_000,
   "test/redis/locker.test.ts": 60_000,

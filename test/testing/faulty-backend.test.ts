@@ -127,6 +127,17 @@ describe("a faulty backend", () => {
     expect(await owners(direct, ["k"])).toEqual(["a"]);
   });
 
+  it("keeps what waits when it is hung a second time", async () => {
+    const { time, backend, session, direct } = scene();
+    backend.hang();
+    void acquire(session, "a");
+    await time.advance(0);
+    backend.hang();
+    backend.resume();
+    await time.advance(0);
+    expect(await owners(direct, ["k"])).toEqual(["a"]);
+  });
+
   it("forgets the requests of a hang when it is killed", async () => {
     const { time, backend, session, direct } = scene();
     backend.hang();

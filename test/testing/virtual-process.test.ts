@@ -38,6 +38,18 @@ describe("the clocks of a process", () => {
     expect(process.look() - from).toBeCloseTo(7_600, 6);
   });
 
+  it("show no more of a suspend than has passed of it", async () => {
+    const time = world();
+    const process = time.process();
+    const from = process.now();
+    process.suspend(5_000);
+    await time.advance(2_000);
+    expect(process.now() - from).toBeCloseTo(0, 6);
+    expect(process.look() - from).toBeCloseTo(2_000, 6);
+    await time.advance(4_000);
+    expect(process.look() - from).toBeCloseTo(6_000, 6);
+  });
+
   it("do not count a suspend twice when two overlap", async () => {
     const time = world();
     const process = time.process();

@@ -99,7 +99,7 @@ end
 if l or ARGV[7] ~= '1' then return 'n' end
 local broken = remember(ARGV[5], ARGV[6])
 if broken then return broken end
-redis.call('SET', KEYS[1], owner .. ARGV[5], 'PX', ARGV[4])
+redis.call('SET', KEYS[1], owner .. redis.call('GET', KEYS[2]), 'PX', ARGV[4])
 return 'c'`);
 
 /**
