@@ -54,19 +54,18 @@ const FRAMEWORKS: Readonly<Record<string, Start>> = {
   "node:http": (options, handler) => {
     const guard = createHttpGuard(options);
     return listening((request, response) => {
-      guard.middleware(request, response, (error) => {
-        const done =
-          error === undefined ? handler(fencingOf(request), request) : Promise.reject(error as Error);
-        done.then(
-          (text) => response.end(text),
-          (reason: unknown) => {
-            const problem = problemOf(reason);
-            if (problem !== undefined) return answer(response, problem);
-            response.statusCode = 500;
-            return response.end();
-          },
-        );
-      });
+      guard.middleware(request, response, (error) => void respond(error));
+      async function respond(error: unknown): Promise<void> {
+        try {
+          if (error !== undefined) throw error as Error;
+          response.end(await handler(fencingOf(request), request));
+        } catch (reason) {
+          const problem = problemOf(reason);
+          if (problem !== undefined) return answer(response, problem);
+          response.statusCode = 500;
+          response.end();
+        }
+      }
     });
   },
 
@@ -156,7 +155,7 @@ describe.each(Object.entries(FRAMEWORKS))("the HTTP guard under %s", (_name, sta
       "FENCING_MISSING",
     ]);
     const lenient = close(
-      await start({ marks: memoryMarks(), required: false }, async (lease) => String(lease)),
+      await start({ marks: memoryMarks(), required: false }, async (lease) => typeof lease),
     );
     const passed = await fetch(lenient.url);
     expect([passed.status, await passed.text()]).toEqual([200, "undefined"]);

@@ -403,7 +403,7 @@ await describeWithServer("mariadb", "guardMysql", () => {
         const id = 100 + Object.keys(broken).indexOf(name);
         const verdict = await runHolders(
           await resource(id, LOW_LEVEL, guard),
-          planOf(`broken: ${name}`, 100),
+          planOf(`broken: ${name}`, 60),
         );
         expect(verdict.violations).not.toEqual([]);
       },

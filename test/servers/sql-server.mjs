@@ -202,7 +202,8 @@ async function start(dir, plan) {
     const kill = async () => {
       const others = childrenOf(child.pid);
       if (child.running()) signal(child.pid, "SIGKILL");
-      await child.ended;
+      // Not `ended`: nothing else may keep this process alive meanwhile.
+      while (child.running()) await sleep(5);
       // PostgreSQL's own children notice it and end by themselves; until then they write.
       for (
         let tries = 0;
