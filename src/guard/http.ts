@@ -29,7 +29,10 @@ export interface HttpGuardOptions {
 
 /** What {@link createHttpGuard} makes. */
 export interface HttpGuard {
-  /** For `http.createServer` and, as it is, `app.use()` of Express: answers the request itself or calls `next`. */
+  /**
+   * For `http.createServer` and, as it is, `app.use()` of Express: answers the request itself or calls `next`, with an error
+   * when the store of the marks failed. Nothing was checked then, and {@link fencingOf} knows no lease of that request.
+   */
   middleware(request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void;
   /** For Fastify: `app.addHook("onRequest", guard.onRequest)`, or the `onRequest` of a route. */
   onRequest(request: FastifyRequestLike, reply: FastifyReplyLike): Promise<unknown>;
@@ -102,10 +105,11 @@ export function fencingHeaders(lease: GuardedLease): FencingHeaders {
  * const balances = new Map<string, string>();
  *
  * export const server = createServer((request, response) => {
- *   guard.middleware(request, response, () => {
+ *   guard.middleware(request, response, (error) => {
  *     const lease = fencingOf(request);
- *     balances.set(lease?.key ?? "", "100"); // in the same turn as the check of memoryMarks()
- *     response.end();
+ *     if (lease === undefined) response.statusCode = 503; // the store failed with `error`: nothing was checked
+ *     else balances.set(lease.key, "100"); // in the same turn as the check of memoryMarks()
+ *     response.end(error === undefined ? "" : "try again");
  *   });
  * });
  * ```
@@ -129,7 +133,10 @@ export function createHttpGuard(options: HttpGuardOptions): HttpGuard {
     if (expected !== undefined && expected !== read.key) return wrongKey(read, expected);
     try {
       const done = marks.advance(read);
-      if (done instanceof Promise) return done.then(() => pass(request, read), refusalOrThrow);
+      // Whatever can be waited for: a promise of another kind that is taken for an answer would let everyone pass.
+      if (typeof (done as Promise<void> | undefined)?.then === "function") {
+        return Promise.resolve(done).then(() => pass(request, read), refusalOrThrow);
+      }
     } catch (error) {
       return refusalOrThrow(error);
     }

@@ -100,7 +100,7 @@ const NO_SUCH_DATABASE = 1049;
 /**
  * The row is locked before it is compared, and compared in its newest version whatever the snapshot, so there is no gap
  * between check and mark. A stale token overflows the addition: an error under every sql_mode, in both products. The
- * numbers stand in the text, since a bound string would be compared as a double. Returns the server's status.
+ * numbers stand in the text, since MySQL may compare a number with a bound string as doubles. Returns the server's status.
  */
 async function advance(tx: MysqlLike, lease: GuardedLease, options: MysqlGuardOptions): Promise<number> {
   checkLease(lease);

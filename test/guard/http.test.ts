@@ -228,6 +228,12 @@ describe.each(Object.entries(FRAMEWORKS))("the HTTP guard under %s", (_name, sta
       },
     ],
     [
+      "later, by a promise of another kind",
+      {
+        advance: () => ({ then: (_: unknown, no: (error: Error) => void) => no(new Error("down")) }) as never,
+      },
+    ],
+    [
       "later",
       {
         advance: async () => {

@@ -401,10 +401,7 @@ await describeWithServer("mariadb", "guardMysql", () => {
       "%s",
       async (name, guard) => {
         const id = 100 + Object.keys(broken).indexOf(name);
-        const verdict = await runHolders(
-          await resource(id, LOW_LEVEL, guard),
-          planOf(`broken: ${name}`, 60),
-        );
+        const verdict = await runHolders(await resource(id, LOW_LEVEL, guard), planOf(`broken: ${name}`, 60));
         expect(verdict.violations).not.toEqual([]);
       },
       900_000,

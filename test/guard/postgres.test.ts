@@ -425,6 +425,8 @@ await describeWithServer("postgres", "guardPostgres", () => {
     await expect(Promise.resolve(marks.advance({ key: "store", token: 34n }))).rejects.toMatchObject({
       highest: 35n,
     });
+    await marks.advance({ key: "store", token: 2n ** 53n + 1n });
+    expect(await markOf("store")).toBe(2n ** 53n + 1n);
     expect(() => postgresMarks(pool, { table: "a b" })).toThrow(/table name/);
   });
 
@@ -457,10 +459,7 @@ await describeWithServer("postgres", "guardPostgres", () => {
       "%s",
       async (name, guard) => {
         const id = 100 + Object.keys(broken).indexOf(name);
-        const verdict = await runHolders(
-          await resource(id, LOW_LEVEL, guard),
-          planOf(`broken: ${name}`, 60),
-        );
+        const verdict = await runHolders(await resource(id, LOW_LEVEL, guard), planOf(`broken: ${name}`, 60));
         expect(verdict.violations).not.toEqual([]);
       },
       900_000,
