@@ -311,7 +311,7 @@ describe("eight holders with fifty pauses", () => {
         return "done";
       }),
     );
-    const verdict = await holders({ url, writesEach: 250, pauses, history: async () => log });
+    const verdict = await holders({ url, writesEach: 150, pauses, history: async () => log });
     figure("createHttpGuard and memoryMarks", JSON.stringify(verdict));
     expect(verdict.violations).toEqual([]);
     expect(verdict.refused).toBeGreaterThan(50);
@@ -405,7 +405,7 @@ await describeWithServer("postgres", "an HTTP guard in front of PostgreSQL", () 
       const { rows } = await pool.query("SELECT token FROM history ORDER BY n");
       return rows.map(({ token }) => BigInt(token));
     };
-    const verdict = await holders({ url, writesEach: 80, pauses, history });
+    const verdict = await holders({ url, writesEach: 50, pauses, history });
     figure("createHttpGuard, postgresMarks and guardPostgres", JSON.stringify(verdict));
     expect(verdict.violations).toEqual([]);
     expect(verdict.refused).toBeGreaterThan(20);
