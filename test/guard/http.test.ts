@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/no-thenable -- a foreign promise is among what is tested */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import express from "express";
