@@ -4,7 +4,13 @@ import { defineConfig } from "vitest/config";
  * Two kinds of tests. "pure" needs nothing but Node and runs in parallel; "servers" starts real servers and measures
  * time, so its files run one after the other.
  */
-const SERVERS = ["test/servers/**/*.test.ts", "test/redis/**/*.test.ts", "test/guard/**/*.test.ts", "test/cli/**/*.test.ts"];
+const SERVERS = [
+  "test/servers/**/*.test.ts",
+  "test/redis/**/*.test.ts",
+  "test/guard/**/*.test.ts",
+  "test/cli/**/*.test.ts",
+  "test/peers/**/*.test.ts",
+];
 
 export default defineConfig({
   test: {

@@ -37,7 +37,9 @@ export function micro({ seconds }) {
       .add("an extension of 3", () => extension(3), options)
       .add("an extension of 5", () => extension(5), options)
       .on("complete", function complete() {
-        resolve(Array.from(this, ({ name, stats }) => ({ name, micros: stats.mean * 1e6, margin: stats.rme })));
+        resolve(
+          Array.from(this, ({ name, stats }) => ({ name, micros: stats.mean * 1e6, margin: stats.rme })),
+        );
       })
       .run({ async: true });
   });

@@ -86,7 +86,9 @@ async function oneFrozen() {
 }
 
 function clients(ports) {
-  return ports.map((port) => new Redis({ host: "127.0.0.1", port, ...recommendedRedisOptions() }).on("error", () => {}));
+  return ports.map((port) =>
+    new Redis({ host: "127.0.0.1", port, ...recommendedRedisOptions() }).on("error", () => {}),
+  );
 }
 
 async function answered(client) {

@@ -10,12 +10,24 @@ import { startGuarded } from "../test/servers/guarded-process.mjs";
 /** Starts `n` servers without persistence. */
 export async function startServers(n) {
   const server = await resolveServer("redis-7");
-  if (server.command === undefined) throw new Error(server.missing ?? "the benchmark needs a redis-server of its own");
+  if (server.command === undefined)
+    throw new Error(server.missing ?? "the benchmark needs a redis-server of its own");
   const started = [];
   for (let i = 0; i < n; i++) {
     const dir = mkdtempSync(join(tmpdir(), "quorum-lock-bench-"));
     const port = await freePort();
-    const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"];
+    const args = [
+      "--port",
+      String(port),
+      "--bind",
+      "127.0.0.1",
+      "--dir",
+      dir,
+      "--save",
+      "",
+      "--appendonly",
+      "no",
+    ];
     const running = startGuarded(
       { command: server.command, args: [...server.args, ...args], env: server.env },
       { folder: dir, output: openSync(join(dir, "log"), "a") },
@@ -33,7 +45,11 @@ export async function startServers(n) {
       },
     });
   }
-  return { version: server.version, list: started, stop: () => Promise.all(started.map((each) => each.stop())) };
+  return {
+    version: server.version,
+    list: started,
+    stop: () => Promise.all(started.map((each) => each.stop())),
+  };
 }
 
 function freePort() {

@@ -8,7 +8,9 @@ const cache = `${root}.cache/build-${process.pid}`;
 mkdirSync(cache, { recursive: true });
 try {
   const compiler = [`${root}node_modules/typescript/bin/tsc`, "-p", `${root}tsconfig.build.json`];
-  const { status } = spawnSync(process.execPath, [...compiler, "--outDir", `${cache}/dist`], { stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, [...compiler, "--outDir", `${cache}/dist`], {
+    stdio: "inherit",
+  });
   if (status !== 0) process.exit(status ?? 1);
   chmodSync(`${cache}/dist/cli/main.js`, 0o755);
   try {

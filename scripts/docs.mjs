@@ -2,25 +2,33 @@
  * Writes the tables of the docs from the source, so that no figure and no code is typed twice.
  * `node scripts/docs.mjs` writes; `node scripts/docs.mjs --check` fails when a page is not up to date.
  */
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
+import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
 
-const PAGES = { "docs/options.md": { options: optionTables }, "docs/errors.md": { errors: errorTables } };
+const PAGES = {
+  "docs/options.md": { options: optionTables },
+  "docs/errors.md": { errors: errorTables },
+  "docs/cli.md": { help: helpTexts, exits: exitTable },
+};
 
 /** The members of an interface with their comments. */
 function members(source, name) {
   const body = new RegExp(`export interface ${name}[^{]*\\{\\n([\\s\\S]*?)\\n\\}`).exec(source)?.[1];
   if (body === undefined) throw new Error(`no interface ${name}`);
-  return [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s*readonly (\w+)\??: ([^;]+);/g)].map(([, comment, member, type]) => ({
-    member,
-    type: type.replace(/\s+/g, " "),
-    text: comment.replace(/\s*\n\s*\*\s?/g, " ").trim(),
-  }));
+  return [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s*readonly (\w+)\??: ([^;]+);/g)].map(
+    ([, comment, member, type]) => ({
+      member,
+      type: type.replace(/\s+/g, " "),
+      text: comment.replace(/\s*\n\s*\*\s?/g, " ").trim(),
+    }),
+  );
 }
 
 function table(head, rows) {
@@ -33,7 +41,11 @@ function plain(text) {
 }
 
 function figure(value) {
-  return value === undefined ? "" : typeof value === "number" ? value.toLocaleString("en-US") : `\`"${value}"\``;
+  return value === undefined
+    ? ""
+    : typeof value === "number"
+      ? value.toLocaleString("en-US")
+      : `\`"${value}"\``;
 }
 
 function optionTables() {
@@ -72,23 +84,51 @@ function errorTables() {
   const source = read("src/errors.ts");
   const classes = [
     ...source.matchAll(/\/\*\*\s*\n?\s*\*?\s*`([A-Z_]+)`: ([\s\S]*?)\*\/\s*export class (\w+)/g),
-  ].map(([, code, text, name]) => [`\`${code}\``, `\`${name}\``, plain(text.replace(/\s*\n\s*\*\s?/g, " ").trim())]);
+  ].map(([, code, text, name]) => [
+    `\`${code}\``,
+    `\`${name}\``,
+    plain(text.replace(/\s*\n\s*\*\s?/g, " ").trim()),
+  ]);
   const union = /export type BackendErrorCode =([\s\S]*?);\n\n/.exec(source)?.[1] ?? "";
-  const backend = [...union.matchAll(/\/\*\* ([^*]*) \*\/\s*\| "(\w+)"/g)].map(([, text, code]) => [`\`${code}\``, text]);
+  const backend = [...union.matchAll(/\/\*\* ([^*]*) \*\/\s*\| "(\w+)"/g)].map(([, text, code]) => [
+    `\`${code}\``,
+    text,
+  ]);
   const without = /WITHOUT_EFFECT[^[]*\[([\s\S]*?)\]/.exec(source)?.[1] ?? "";
-  const declared = [.../export type ErrorCode =([\s\S]*?);/.exec(source)[1].matchAll(/"(\w+)"/g)].map(([, code]) => code);
+  const declared = [.../export type ErrorCode =([\s\S]*?);/.exec(source)[1].matchAll(/"(\w+)"/g)].map(
+    ([, code]) => code,
+  );
   const listed = classes.map(([code]) => code.replaceAll("`", ""));
   const missing = declared.filter((code) => !listed.includes(code));
-  if (missing.length > 0) throw new Error(`no class with a comment that starts with the code: ${missing.join(", ")}`);
+  if (missing.length > 0)
+    throw new Error(`no class with a comment that starts with the code: ${missing.join(", ")}`);
   return [
     table(["code", "class", "meaning"], classes),
     "## What one backend can do",
     "Each is a `BackendError`: in the `votes` of a quorum error, in its `cause`, and in the event `backendFault`.",
     table(
       ["code", "effect", "meaning"],
-      backend.map(([code, text]) => [code, without.includes(code.replaceAll("`", '"')) ? "none" : "unknown", text]),
+      backend.map(([code, text]) => [
+        code,
+        without.includes(code.replaceAll("`", '"')) ? "none" : "unknown",
+        text,
+      ]),
     ),
   ].join("\n\n");
+}
+
+function helpTexts() {
+  return ["", "run", "demo"]
+    .map((command) => {
+      const args = [`${root}dist/cli/main.js`, ...(command === "" ? [] : [command]), "--help"];
+      return `\`\`\`\n${execFileSync(process.execPath, args, { encoding: "utf8" }).trimEnd()}\n\`\`\``;
+    })
+    .join("\n\n");
+}
+
+function exitTable() {
+  const own = Object.values(EXIT).map(({ code, meaning }) => [String(code), meaning]);
+  return table(["code", "meaning"], [...own, ...EXIT_RULES.map(({ codes, meaning }) => [codes, meaning])]);
 }
 
 let stale = 0;

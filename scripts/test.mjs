@@ -12,7 +12,8 @@ const run = (args) => spawnSync(process.execPath, args, { cwd: root, stdio: "inh
 console.log("Bringing the servers that the tests need (once; they stay in .cache/servers):");
 const servers = run(["scripts/servers.mjs"]);
 if (servers !== 0 && isCi()) process.exit(servers);
-if (servers !== 0) console.log("Tests of a server that is missing are skipped, each with a line that says so.");
+if (servers !== 0)
+  console.log("Tests of a server that is missing are skipped, each with a line that says so.");
 
 console.log("\nRunning all tests:");
 process.exit(run(["node_modules/vitest/vitest.mjs", "run", ...process.argv.slice(2)]));

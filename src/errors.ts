@@ -72,6 +72,14 @@ export type ErrorCode =
 /** The base of all errors that quorum-lock throws on purpose. Told apart by `code`. */
 export abstract class QuorumLockError extends Error {
   abstract readonly code: ErrorCode;
+
+  /** Its data for logs and other programs; tokens as text, since a bigint is no JSON. */
+  toJSON(): object {
+    const fields: Record<string, unknown> = { message: this.message };
+    for (const [name, value] of Object.entries(this))
+      fields[name] = typeof value === "bigint" ? `${value}` : value;
+    return fields;
+  }
 }
 
 /** `INVALID_OPTION`: an option breaks its rule. Names the option, the rule and the value. */
@@ -153,7 +161,11 @@ export class BackendError extends QuorumLockError {
   readonly code: BackendErrorCode;
   readonly backend: string;
 
-  constructor(code: BackendErrorCode, where: { readonly backend: string; readonly what: string }, cause?: unknown) {
+  constructor(
+    code: BackendErrorCode,
+    where: { readonly backend: string; readonly what: string },
+    cause?: unknown,
+  ) {
     super(`backend ${where.backend}: ${where.what}`, cause === undefined ? undefined : { cause });
     this.code = code;
     this.backend = where.backend;
@@ -203,7 +215,9 @@ abstract class RefusedError extends QuorumLockError implements RefusalData {
     const faults = data.votes.flatMap((vote) => (vote.error === undefined ? [] : [vote.error]));
     super(
       `${sentence} (${attemptsText(data)}): ${votesText(data.votes)}`,
-      faults.length === 0 ? undefined : { cause: faults.length === 1 ? faults[0] : new AggregateError(faults) },
+      faults.length === 0
+        ? undefined
+        : { cause: faults.length === 1 ? faults[0] : new AggregateError(faults) },
     );
     this.key = data.key;
     this.votes = data.votes;
@@ -228,8 +242,12 @@ export class NoQuorumError extends RefusedError {
   override readonly name: string = "NoQuorumError";
   readonly code = "NO_QUORUM";
 
-  constructor(data: RefusalData) {
-    super(`no quorum of backends answered for lock ${show(data.key)}`, data);
+  /** `hint`: what helps when the backends were never in service. */
+  constructor(data: RefusalData, hint?: string) {
+    super(
+      `no quorum of backends answered for lock ${show(data.key)}${hint === undefined ? "" : `; ${hint}`}`,
+      data,
+    );
   }
 }
 

@@ -136,14 +136,21 @@ export function resolveOptions(options: LockerOptions): ResolvedOptions {
     max: LIMITS.maxTtlMsMax,
   });
   const ttlMs = ttl("ttlMs", options.ttlMs ?? Math.min(DEFAULTS.ttlMs, maxTtlMs), maxTtlMs);
-  const clockSkewMs = whole("clockSkewMs", options.clockSkewMs ?? Math.min(DEFAULTS.clockSkewMs, maxTtlMs - 1), {
-    min: 0,
-    max: LIMITS.clockSkewMsMax,
-  });
+  const clockSkewMs = whole(
+    "clockSkewMs",
+    options.clockSkewMs ?? Math.min(DEFAULTS.clockSkewMs, maxTtlMs - 1),
+    {
+      min: 0,
+      max: LIMITS.clockSkewMsMax,
+    },
+  );
   if (clockSkewMs >= maxTtlMs) {
     throw new InvalidOptionError("clockSkewMs", `below maxTtlMs (${maxTtlMs})`, clockSkewMs);
   }
-  const driftPpm = whole("driftPpm", options.driftPpm ?? DEFAULTS.driftPpm, { min: 0, max: LIMITS.driftPpmMax });
+  const driftPpm = whole("driftPpm", options.driftPpm ?? DEFAULTS.driftPpm, {
+    min: 0,
+    max: LIMITS.driftPpmMax,
+  });
   const worst = (of: (backend: Backend) => number): number => Math.max(...backends.map(of));
   const clockBounds: ClockBounds = {
     driftPpm,
@@ -151,7 +158,7 @@ export function resolveOptions(options: LockerOptions): ResolvedOptions {
     grainMs: LOCAL_GRAIN_MS,
   };
   if (validityMs(ttlMs, clockBounds) <= 0) {
-    throw new InvalidOptionError("ttlMs", "long enough to leave some validity with these backends", ttlMs);
+    throw noValidity(ttlMs);
   }
   const lateByMs = worst((backend) => backend.capabilities.lateByMs);
   const quarantine = quarantineMs({ maxTtlMs, clockSkewMs, driftPpm, lateByMs });
@@ -170,7 +177,11 @@ export function resolveOptions(options: LockerOptions): ResolvedOptions {
         options.tokenRetentionMs ?? Math.max(DEFAULTS.tokenRetentionMs, quarantine),
         { min: quarantine, max: LIMITS.tokenRetentionMsMax },
       ),
-      restartGuard: oneOf("restartGuard", options.restartGuard ?? DEFAULTS.restartGuard, ["auto", "strict", "off"]),
+      restartGuard: oneOf("restartGuard", options.restartGuard ?? DEFAULTS.restartGuard, [
+        "auto",
+        "strict",
+        "off",
+      ]),
     },
     clockBounds,
     retry: resolveRetry(options),
@@ -218,17 +229,32 @@ export function resolveAcquire(
   if (keepAlive !== undefined && typeof keepAlive !== "boolean") {
     throw new InvalidOptionError("keepAlive", "true or false", keepAlive);
   }
+  if (
+    ttlMs !== undefined &&
+    validityMs(ttl("ttlMs", ttlMs, locker.deployment.maxTtlMs), locker.clockBounds) <= 0
+  ) {
+    throw noValidity(ttlMs);
+  }
   return {
-    ttlMs: ttlMs === undefined ? locker.ttlMs : ttl("ttlMs", ttlMs, locker.deployment.maxTtlMs),
+    ttlMs: ttlMs ?? locker.ttlMs,
     waitMs: waitMs === undefined ? locker.waitMs : wait(waitMs),
     signal,
     keepAlive: keepAlive ?? defaults.keepAlive,
   };
 }
 
+function noValidity(ttlMs: number): InvalidOptionError {
+  return new InvalidOptionError("ttlMs", "long enough to leave some validity with these backends", ttlMs);
+}
+
 /** Checks a TTL in milliseconds. Throws `INVALID_OPTION`. */
 export function ttl(option: string, value: number, maxTtlMs: number): number {
-  return whole(option, value, { min: LIMITS.ttlMsMin, max: maxTtlMs }, maxTtlMs === LIMITS.maxTtlMsMax ? "" : " (maxTtlMs)");
+  return whole(
+    option,
+    value,
+    { min: LIMITS.ttlMsMin, max: maxTtlMs },
+    maxTtlMs === LIMITS.maxTtlMsMax ? "" : " (maxTtlMs)",
+  );
 }
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -275,7 +301,11 @@ function resolveBackends(backends: readonly Backend[]): readonly Backend[] {
 function resolveQuorum(quorum: number | undefined, n: number): number {
   if (quorum === undefined) return majority(n);
   if (!isQuorum(quorum, n)) {
-    throw new InvalidOptionError("quorum", `a majority of ${n} backends: a whole number from ${majority(n)} to ${n}`, quorum);
+    throw new InvalidOptionError(
+      "quorum",
+      `a majority of ${n} backends: a whole number from ${majority(n)} to ${n}`,
+      quorum,
+    );
   }
   return quorum;
 }
@@ -330,8 +360,15 @@ function oneOf<T extends string>(option: string, value: T, allowed: readonly T[]
 /** A misspelt option must not be a silent default. */
 function refuseUnknown(options: object, known: ReadonlySet<string>, which: string): void {
   for (const option of Object.keys(options)) {
+    if (Reflect.get(options, option) === null) {
+      throw new InvalidOptionError(option, "left out rather than null", null);
+    }
     if (!known.has(option)) {
-      throw new InvalidOptionError(option, `one of the ${which}options ${[...known].join(", ")}`, Reflect.get(options, option));
+      throw new InvalidOptionError(
+        option,
+        `one of the ${which}options ${[...known].join(", ")}`,
+        Reflect.get(options, option),
+      );
     }
   }
 }

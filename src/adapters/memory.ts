@@ -176,11 +176,7 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         const proposal = clampProposal(request.proposal, clock.wallMicros(), skew);
         const fence = mintFence(entry?.counter ?? 0n, proposal);
         if (fence === undefined) throw counterBroken(name, request.key);
-        write(
-          request.key,
-          { owner: request.owner, fence, expiresAt: clock.nowMs() + request.ttlMs },
-          fence,
-        );
+        write(request.key, { owner: request.owner, fence, expiresAt: clock.nowMs() + request.ttlMs }, fence);
         return { kind: "granted", fence, identity };
       },
 
@@ -231,7 +227,8 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       async inspect(key: string): Promise<KeyRecord> {
         const entry = read(key);
         const lock = entry?.lock;
-        if (entry === undefined || lock === undefined) return { lock: undefined, counter: entry?.counter ?? 0n };
+        if (entry === undefined || lock === undefined)
+          return { lock: undefined, counter: entry?.counter ?? 0n };
         const { owner, fence, expiresAt } = lock;
         return { lock: { owner, fence, remainingMs: expiresAt - clock.nowMs() }, counter: entry.counter };
       },

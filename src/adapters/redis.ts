@@ -50,7 +50,8 @@ export function redis(client: RedisLike, options: RedisBackendOptions = {}): Bac
     throw new InvalidOptionError("redis(client)", "an ioredis client (Redis or Cluster)", client);
   }
   const { durable = false, prefix = "ql" } = options;
-  if (typeof durable !== "boolean") throw new InvalidOptionError("redis(…, { durable })", "true or false", durable);
+  if (typeof durable !== "boolean")
+    throw new InvalidOptionError("redis(…, { durable })", "true or false", durable);
   if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
     throw new InvalidOptionError("redis(…, { prefix })", "1 to 32 letters, digits, `_` or `-`", prefix);
   }

@@ -174,8 +174,9 @@ export function toRelease(round: Round): readonly number[] {
 export type RefusalReason = "held" | "no-quorum" | "quarantined";
 
 /**
- * "held": enough backends voted, but not all for us. "quarantined": enough answered, but some may not vote yet.
- * "no-quorum": fewer than a quorum answered at all, or not in time.
+ * "held": enough backends voted or may yet vote, and somebody else has votes. "quarantined": enough answered, but some
+ * may not vote yet. "no-quorum": fewer than a quorum answered at all, or not in time. A round is often lost before all
+ * have answered: those count as able to vote until {@link giveUp}.
  */
 export function refusalReason(round: Round): RefusalReason {
   let voting = 0;
@@ -183,7 +184,7 @@ export function refusalReason(round: Round): RefusalReason {
   let quarantined = 0;
   for (const seat of round.seats) {
     if (seat === "quarantined") quarantined++;
-    else if (seat !== "waiting" && seat !== "fault") voting++;
+    else if (seat !== "fault") voting++;
     if (seat === "held") held++;
   }
   if (held > 0 && voting >= round.quorum) return "held";

@@ -11,6 +11,7 @@ import {
   NoQuorumError,
   QuarantinedError,
   type RefusalData,
+  type VoteReport,
 } from "../errors.js";
 import type { ResolvedAcquire } from "../options.js";
 import type { Contact } from "./contact.js";
@@ -45,7 +46,7 @@ const FIRST_CONTACT_ATTEMPTS = 5;
 
 /**
  * Acquires the lock, within `options.waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED`, whichever the last
- * attempt showed; with `ABORTED` or `CLOSED` at once when the wait is interrupted; with the problem of the deployment.
+ * attempt showed that had its time; with `ABORTED` or `CLOSED` at once when the wait is interrupted; with the problem of the deployment.
  */
 export async function acquireGrant(
   context: AcquireContext,
@@ -54,8 +55,11 @@ export async function acquireGrant(
 ): Promise<Acquired> {
   const { system, contact } = context;
   const interruption = either(context.closing, options.signal);
-  const startedAt = system.now();
+  // By the clock that sees a suspend: one from before the call must not count as waiting, nor end the first attempt.
+  const startedAt = system.look();
   let firstContact = 0;
+  /** What the last attempt showed that was not cut short by the end of the wait. */
+  let shown: Lost | undefined;
   for (let attempts = 1; ; attempts++) {
     refuseInterrupted(context, key, options.signal);
     const attemptAt = system.now();
@@ -76,16 +80,20 @@ export async function acquireGrant(
     assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
     if (outcome.problem !== undefined) throw outcome.problem;
     if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
-      await contact.start(deadline(context, options, startedAt));
-      continue;
+      await contact.start(deadline(context, options, startedAt), interruption);
+      if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
+      refuseInterrupted(context, key, options.signal);
     }
+    const cutShort =
+      deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
+    if (!cutShort || shown === undefined) shown = outcome;
     const now = system.look();
     const waitedMs = elapsedMs(startedAt, now);
     const pauseMs = pauseAfter(context, outcome.round, {
       attempts,
       leftMs: options.waitMs - waitedMs - elapsedMs(attemptAt, now),
     });
-    if (pauseMs === undefined) throw refused(context, outcome, { key, attempts, waitedMs });
+    if (pauseMs === undefined) throw refused(context, shown, { key, attempts, waitedMs });
     await pause(system, pauseMs, interruption);
   }
 }
@@ -129,17 +137,22 @@ function refused(
     case "quarantined":
       return new QuarantinedError(data, startHint(context, outcome));
     case "no-quorum":
-      return new NoQuorumError(data);
+      return new NoQuorumError(data, startHint(context, outcome));
   }
 }
 
-/** What helps when the quarantine is that of a deployment that was never started. */
+/** What helps when a quarantine is that of a deployment that was never started. */
 function startHint(context: AcquireContext, outcome: Lost): string | undefined {
+  if (outcome.votes.every(({ vote }) => vote !== "quarantined")) return undefined;
   if (context.deployment.restartGuard === "strict") {
     return 'if this is the first start of these backends, run locker.bootstrap() once (restartGuard is "strict")';
   }
   if (!context.contact.mayStart()) return undefined;
-  const missing = outcome.votes.filter(({ vote }) => vote !== "quarantined").map(({ backend }) => backend);
+  // One that failed decides early, so that others may not have had the time to answer.
+  const named = (out: VoteReport["vote"]): string[] =>
+    outcome.votes.filter(({ vote }) => vote === out).map(({ backend }) => backend);
+  const failed = named("fault");
+  const missing = failed.length > 0 ? failed : named("no-answer");
   if (missing.length === 0) return undefined;
   return `if these backends are new, they start as soon as all of them answer; missing: ${missing.join(", ")}`;
 }

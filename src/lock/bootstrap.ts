@@ -1,13 +1,13 @@
 /** The explicit first start of a deployment, for `restartGuard: "strict"`. */
 import type { BackendSession } from "../backend.js";
 import { elapsedMs, type System } from "../engine/time.js";
-import { BackendError, NoQuorumError, type VoteReport } from "../errors.js";
+import { BackendError, ConfigMismatchError, NoQuorumError, type VoteReport } from "../errors.js";
 import { within, type Link } from "./link.js";
 import { timeout } from "./poll.js";
 
 /**
  * Puts every quarantined backend into service, each conditional on the memory that it has now. Resolves to the names of
- * those it put into service; rejects with `NO_QUORUM` unless all of them answered.
+ * those it put into service; rejects with `NO_QUORUM` unless all of them answered, or with `CONFIG_MISMATCH`.
  */
 export async function bootstrapAll(
   links: readonly Link[],
@@ -16,10 +16,12 @@ export async function bootstrapAll(
 ): Promise<readonly string[]> {
   const startedAt = system.now();
   const ask = <T extends object>(link: Link, call: (session: BackendSession) => Promise<T>): Promise<T> =>
-    within(system, deadlineMs, new Promise<T>((resolve, reject) => link.send(call, resolve, reject))).then((answer) => {
-      if (answer === undefined) throw timeout(link, elapsedMs(startedAt, system.now()));
-      return answer;
-    });
+    within(system, deadlineMs, new Promise<T>((resolve, reject) => link.send(call, resolve, reject))).then(
+      (answer) => {
+        if (answer === undefined) throw timeout(link, elapsedMs(startedAt, system.now()));
+        return answer;
+      },
+    );
 
   const started: string[] = [];
   const bootstrap = async (link: Link): Promise<VoteReport> => {
@@ -34,7 +36,14 @@ export async function bootstrapAll(
       return { backend, vote: "granted", elapsedMs: elapsedMs(startedAt, system.now()) };
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;
-      return { backend, vote: "fault", elapsedMs: elapsedMs(startedAt, system.now()), code: error.code, error };
+      if (error.code === "BACKEND_MARK_MISMATCH") throw new ConfigMismatchError(backend, { cause: error });
+      return {
+        backend,
+        vote: "fault",
+        elapsedMs: elapsedMs(startedAt, system.now()),
+        code: error.code,
+        error,
+      };
     }
   };
 

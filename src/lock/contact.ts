@@ -16,6 +16,7 @@ import { after, type System } from "../engine/time.js";
 import { BackendError, ConfigMismatchError, SameBackendError, type QuorumLockError } from "../errors.js";
 import type { Reporter } from "./events.js";
 import type { Link } from "./link.js";
+import type { Interruption } from "./waiting.js";
 
 /** Any answer that says who gave it, and whether that backend votes. */
 type Telling = { readonly kind: string; readonly identity: BackendIdentity } | Quarantined;
@@ -32,8 +33,8 @@ export interface Contact {
   problem(): QuorumLockError | undefined;
   /** Whether nothing but quarantined, unjoined backends was ever seen, so that looking at all of them is worth it. */
   mayStart(): boolean;
-  /** Starts the deployment where that is due; resolves when every backend answered or `withinMs` passed. */
-  start(withinMs: number): Promise<void>;
+  /** Starts the deployment where that is due; resolves when every backend answered, `withinMs` passed, or when it is interrupted. */
+  start(withinMs: number, interruption: Interruption): Promise<void>;
 }
 
 /** What {@link createContact} needs of its locker. */
@@ -48,7 +49,7 @@ export interface ContactContext {
 /** Knows nothing yet. */
 export function createContact(context: ContactContext): Contact {
   const { links, system, reporter } = context;
-  const mismatches = new Map<Link, ConfigMismatchError>();
+  const mismatches = new Map<Link, BackendError>();
   let seen: FirstContact = startFirstContact(links.length);
   let quarantineTold: readonly (string | undefined)[] = links.map(() => undefined);
 
@@ -77,8 +78,9 @@ export function createContact(context: ContactContext): Contact {
   function acknowledge(link: Link, reply: Telling): void {
     for (const target of dueJoins(seen)) owed(target);
     if (!isQuarantined(reply) || quarantineTold[link.index] === reply.identity.incarnation) return;
-    quarantineTold = quarantineTold.with(link.index, reply.identity.incarnation);
+    // Of a new deployment there is nothing to tell; whether it is one shows later.
     if (context.restartGuard === "auto" && !seen.deploymentSeen) return;
+    quarantineTold = quarantineTold.with(link.index, reply.identity.incarnation);
     const { remainingMs, joined } = reply;
     reporter.emit("backendQuarantined", () => ({ backend: link.backend.name, remainingMs, joined }));
   }
@@ -117,11 +119,11 @@ export function createContact(context: ContactContext): Contact {
     answered,
     failed(link: Link, fault: BackendError): void {
       if (fault.code === "BACKEND_MARK_MISMATCH") {
-        mismatches.set(link, new ConfigMismatchError(link.backend.name, { cause: fault }));
+        mismatches.set(link, fault);
       }
     },
     problem(): QuorumLockError | undefined {
-      for (const mismatch of mismatches.values()) return mismatch;
+      for (const [{ backend }, cause] of mismatches) return new ConfigMismatchError(backend.name, { cause });
       for (const { backend, twin } of links) {
         if (twin !== undefined) {
           return new SameBackendError([twin.backend.name, backend.name], "one and the same server");
@@ -130,16 +132,20 @@ export function createContact(context: ContactContext): Contact {
       return undefined;
     },
     mayStart: () => context.restartGuard === "auto" && !seen.deploymentSeen,
-    start(withinMs: number): Promise<void> {
+    start(withinMs: number, interruption: Interruption): Promise<void> {
       const due = context.restartGuard === "auto" ? dueBootstraps(seen) : [];
       if (due.length === 0) return Promise.resolve();
       return new Promise((resolve) => {
         let missing = due.length;
-        const timer = system.startTimer("work", withinMs, resolve);
-        const done = (): void => {
-          if (--missing > 0) return;
+        const finish = (): void => {
+          stop();
           system.cancelTimer(timer);
           resolve();
+        };
+        const stop = interruption.listen(finish);
+        const timer = system.startTimer("work", withinMs, finish);
+        const done = (): void => {
+          if (--missing === 0) finish();
         };
         for (const { index, incarnation } of due) {
           const link = links[index];

@@ -89,7 +89,8 @@ const TEXTS: { readonly [Name in LockerEventName]: string } = {
   released: "lock released",
   backendFault: "backend failed",
   backendRecovered: "backend recovered",
-  backendQuarantined: "backend in quarantine: its memory is new, and locks that it forgot may still be in use",
+  backendQuarantined:
+    "backend in quarantine: its memory is new, and locks that it forgot may still be in use",
   backendBootstrapped: "new backend put into service",
   warning: "warning",
 };
@@ -134,9 +135,11 @@ export function createReporter(logger: Logger | undefined): Reporter {
   };
 }
 
-function quietly(run: () => void): void {
+function quietly(run: () => unknown): void {
   try {
-    run();
+    const result = run();
+    // An async listener is allowed where one without a result is; its rejection would end the process.
+    if (result instanceof Promise) result.catch(() => undefined);
   } catch {
     // A listener's own fault; there is nobody else to tell.
   }

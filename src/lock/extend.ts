@@ -12,7 +12,7 @@ import { requestDeadlineMs } from "../engine/schedule.js";
 import { BackendError, type VoteReport } from "../errors.js";
 import type { Link } from "./link.js";
 import { timeout, type Grant, type Quorum } from "./poll.js";
-import { grantedLate } from "./release.js";
+import { grantedLate, releaseDebt } from "./release.js";
 
 /** How an extension round ended. "over": the lease ended meanwhile. */
 export type ExtensionOutcome =
@@ -50,7 +50,9 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
       const refused = contact.answered(link, contactClock, reply);
       note(link, refused ?? reply);
       if (reply.kind === "extended" || reply.kind === "recreated") {
-        if (request.isOver()) grantedLate(system, claim, link);
+        // Created anew behind a release that may have found the lock of before, and said so.
+        if (request.isOver() && reply.kind === "recreated") link.owe(releaseDebt(system, claim));
+        else if (request.isOver()) grantedLate(system, claim, link);
         else if (refused === undefined) {
           confirmations[link.index] = { at: sentAt, incarnation: reply.identity.incarnation };
         }
@@ -112,7 +114,10 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
     });
 
     for (const link of links) {
-      const heal = mayHeal(confirmations[link.index], link.identity?.incarnation, { now: sentAt, ttlMs: healAfterMs });
+      const heal = mayHeal(confirmations[link.index], link.identity?.incarnation, {
+        now: sentAt,
+        ttlMs: healAfterMs,
+      });
       link.send(
         (session) => session.extend({ key, owner, ttlMs, token, mayHeal: heal }),
         (reply) => onReply(link, reply),

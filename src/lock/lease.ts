@@ -110,7 +110,8 @@ class QuorumLease implements HeldLease {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       this.#look();
-      if (this.#state !== "held" && this.#state !== "released") this.#controller.abort(this.#lost(this.#state));
+      if (this.#state !== "held" && this.#state !== "released")
+        this.#controller.abort(this.#lost(this.#state));
     }
     return this.#controller.signal;
   }
@@ -121,7 +122,8 @@ class QuorumLease implements HeldLease {
   }
 
   assertHeld(forMs = 0): void {
-    if (!(forMs >= 0)) throw new InvalidOptionError("assertHeld(forMs)", "a number of milliseconds from 0 up", forMs);
+    if (!(forMs >= 0))
+      throw new InvalidOptionError("assertHeld(forMs)", "a number of milliseconds from 0 up", forMs);
     const remainingMs = this.remainingMs;
     if (this.#state !== "held") throw this.#lost(this.#state);
     if (remainingMs < forMs) {

@@ -71,6 +71,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   let inFlight = 0;
   /** The last answer, or the send since which one is owed. */
   let quietSince = system.now();
+  /** The last request that was sent although the backend is silent. */
+  let probedAt = quietSince;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -93,12 +95,18 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         inFlight--;
         quietSince = system.now();
         if (healthy !== true) becameHealthy();
-        onReply(reply);
+        try {
+          onReply(reply);
+        } catch (error) {
+          // An answer outside the contract must not end the process; what it was about ends with its deadline.
+          onFault(typed(error));
+        }
       },
       (error: unknown) => {
         inFlight--;
         const fault = typed(error);
-        if (healthy !== false) becameFaulty(fault);
+        // What the close of the session ends is no fault of the backend.
+        if (healthy !== false && !closed) becameFaulty(fault);
         onFault(fault);
       },
     );
@@ -116,7 +124,11 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     if (inFlight < SILENT_MAX) return false;
     if (inFlight >= IN_FLIGHT_MAX) return true;
     const quietMs = elapsedMs(quietSince, now);
-    return quietMs > context.silenceMs || (inFlight >= HUSHED_MAX && quietMs > HUSH_MS);
+    if (quietMs <= context.silenceMs) return inFlight >= HUSHED_MAX && quietMs > HUSH_MS;
+    // One in every deadline is let through: it may have come back without settling what was lost.
+    if (elapsedMs(probedAt, now) <= context.silenceMs) return true;
+    probedAt = now;
+    return false;
   }
 
   function silent(): BackendError {

@@ -108,14 +108,7 @@ export function createLocker(options: LockerOptions): Locker {
   const resolved = resolveOptions(options);
   const system = options.system ?? processSystem;
   const reporter = createReporter(resolved.logger);
-  const links = resolved.backends.map((backend, index) =>
-    createLink(backend, index, {
-      deployment: resolved.deployment,
-      system,
-      reporter,
-      silenceMs: requestDeadlineMs(resolved.ttlMs),
-    }),
-  );
+  const links = openAll(resolved, { system, reporter });
   const contact = createContact({
     links,
     system,
@@ -131,6 +124,24 @@ export function createLocker(options: LockerOptions): Locker {
     contact,
   };
   return new QuorumLocker({ resolved, system, reporter, links, quorum });
+}
+
+/** Opens all backends or none: what was opened before one refused would never be closed. */
+function openAll(
+  { backends, deployment, ttlMs }: ResolvedOptions,
+  world: { readonly system: System; readonly reporter: Reporter },
+): readonly Link[] {
+  const silenceMs = requestDeadlineMs(ttlMs);
+  const links: Link[] = [];
+  try {
+    for (const backend of backends) {
+      links.push(createLink(backend, links.length, { deployment, ...world, silenceMs }));
+    }
+  } catch (error) {
+    for (const link of links) void link.close(CLOSE_WITHIN_MS);
+    throw error;
+  }
+  return links;
 }
 
 interface Parts {
@@ -173,10 +184,14 @@ class QuorumLocker implements Locker {
 
   async tryAcquire(key: string, options: Omit<AcquireOptions, "waitMs"> = {}): Promise<Lease | Refusal> {
     checkKey(key);
-    if ("waitMs" in options) {
-      throw new InvalidOptionError("waitMs", "left out: tryAcquire does not wait, use acquire", options.waitMs);
-    }
     const resolved = resolveAcquire(options, this.#parts.resolved, { keepAlive: false });
+    if ("waitMs" in options) {
+      throw new InvalidOptionError(
+        "waitMs",
+        "left out: tryAcquire does not wait, use acquire",
+        options.waitMs,
+      );
+    }
     try {
       return await this.#acquire(key, { ...resolved, waitMs: 0 });
     } catch (error) {
@@ -195,7 +210,10 @@ class QuorumLocker implements Locker {
     checkKey(key);
     const [options, job] = typeof optionsOrJob === "function" ? [{}, optionsOrJob] : [optionsOrJob, maybeJob];
     if (typeof job !== "function") throw new InvalidOptionError("job", "a function", job);
-    const lease = await this.#acquire(key, resolveAcquire(options, this.#parts.resolved, { keepAlive: true }));
+    const lease = await this.#acquire(
+      key,
+      resolveAcquire(options, this.#parts.resolved, { keepAlive: true }),
+    );
     let result: T;
     try {
       result = await job(lease);
@@ -211,7 +229,13 @@ class QuorumLocker implements Locker {
   }
 
   async #acquire(key: string, options: ResolvedAcquire): Promise<HeldLease> {
-    return this.#lease(await acquireGrant(this.#acquiring, key, options), options);
+    const acquired = await acquireGrant(this.#acquiring, key, options);
+    if (this.#closing.interrupted()) {
+      // Won in the very turn of the close; its lease would outlive the locker that watches and keeps it.
+      acquired.grant.over = true;
+      throw new ClosedError();
+    }
+    return this.#lease(acquired, options);
   }
 
   #lease({ grant, attempts, waitedMs }: Acquired, options: ResolvedAcquire): HeldLease {
@@ -248,7 +272,12 @@ class QuorumLocker implements Locker {
     this.#warned = true;
     const { backends, deployment } = this.#parts.resolved;
     const [only] = backends;
-    if (backends.length > 1 || only === undefined || only.capabilities.durable || deployment.restartGuard !== "auto") {
+    if (
+      backends.length > 1 ||
+      only === undefined ||
+      only.capabilities.durable ||
+      deployment.restartGuard !== "auto"
+    ) {
       return;
     }
     const text =

@@ -59,8 +59,10 @@ export function createLossWatch(system: System): LossWatch {
       leases.add(lease);
       const now = system.now();
       const delayMs = Math.min(SLICE_MS, elapsedMs(now, lease.lossAt));
-      // A timer that fires soon enough is left alone: most leases end long before it, and arming costs.
-      if (timer === undefined || firesAt > now + delayMs) arm(now, delayMs);
+      // A running timer fires within a slice, which is soon enough for most leases, and arming costs. When exactly is not
+      // known to this clock after a suspend, so a lease that ends within the slice gets a timer of its own.
+      if (timer === undefined) arm(now, delayMs);
+      else if (delayMs < SLICE_MS) arm(now, Math.min(delayMs, firesAt - now));
     },
     remove(lease: Watched): void {
       leases.delete(lease);

@@ -86,7 +86,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   const answers = new Array<AcquireReply | BackendError | undefined>(links.length).fill(undefined);
   const answeredAt = new Array<number>(links.length).fill(0);
   const confirmations = new Array<Confirmation | undefined>(links.length).fill(undefined);
-  let round = startRound(links.length, quorum.quorum, after(startedAt, validityMs(ttlMs, quorum.clockBounds)));
+  let round = startRound(
+    links.length,
+    quorum.quorum,
+    after(startedAt, validityMs(ttlMs, quorum.clockBounds)),
+  );
   let settle: ((outcome: AttemptOutcome) => void) | undefined;
   let timer: Timer | undefined;
   /** Set when it was won. */
@@ -112,10 +116,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 
   function onFault(link: Link, fault: BackendError): void {
     contact.failed(link, fault);
-    if (answers[link.index] === undefined) {
-      answers[link.index] = fault;
-      answeredAt[link.index] = elapsedMs(startedAt, system.now());
-    }
+    answers[link.index] = fault;
+    answeredAt[link.index] = elapsedMs(startedAt, system.now());
     round = castVote(round, link.index, FAULT);
     advance(link);
   }
@@ -265,7 +267,8 @@ const FAULT = { kind: "fault" } as const;
 
 function onlyQuarantined(round: Round): boolean {
   return (
-    round.seats.includes("waiting") && round.seats.every((seat) => seat === "quarantined" || seat === "waiting")
+    round.seats.includes("waiting") &&
+    round.seats.every((seat) => seat === "quarantined" || seat === "waiting")
   );
 }
 

@@ -45,11 +45,7 @@ export function releaseDenied(system: System, claim: Claim, link: Link): void {
  * Sends a release to all backends. Resolves as soon as the outcome is known, or after `deadlineMs`; never rejects.
  * Backends that do not answer are told again later.
  */
-export function releaseEverywhere(
-  quorum: Quorum,
-  claim: Claim,
-  deadlineMs: number,
-): Promise<ReleaseOutcome> {
+export function releaseEverywhere(quorum: Quorum, claim: Claim, deadlineMs: number): Promise<ReleaseOutcome> {
   const { links, system } = quorum;
   return new Promise((resolve) => {
     let released = 0;

@@ -42,7 +42,11 @@ function createProcessSystem(): System {
       const wallMicros = BigInt(WallClock.now()) * 1000n;
       const proposal = nextProposal(lastProposal, wallMicros);
       if (proposal === undefined) {
-        throw new InvalidOptionError("system clock", `a wall clock below ${MAX_FENCE} microseconds`, wallMicros);
+        throw new InvalidOptionError(
+          "system clock",
+          `a wall clock below ${MAX_FENCE} microseconds`,
+          wallMicros,
+        );
       }
       lastProposal = proposal;
       return proposal;

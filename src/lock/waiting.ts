@@ -51,13 +51,12 @@ export function either(first: Interruption, signal: AbortSignal | undefined): In
 /** Resolves after `delayMs`, or as soon as it is interrupted. */
 export function pause(system: System, delayMs: number, interruption: Interruption): Promise<void> {
   return new Promise((resolve) => {
-    const stop = interruption.listen(() => {
+    const finish = (): void => {
+      stop();
       system.cancelTimer(timer);
       resolve();
-    });
-    const timer = system.startTimer("work", delayMs, () => {
-      stop();
-      resolve();
-    });
+    };
+    const stop = interruption.listen(finish);
+    const timer = system.startTimer("work", delayMs, finish);
   });
 }

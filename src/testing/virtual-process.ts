@@ -72,11 +72,10 @@ export function createProcess(world: World, options: VirtualClockOptions): Virtu
 
   /** Fires when the process has been awake long enough; looks again whenever it slept or was busy in between. */
   function planTimer(timer: ProcessTimer): void {
-    const dueAt = Math.max(timer.awakeDueMs + frozenMs, world.trueMs());
-    timer.next = world.plan(dueAt, () => {
+    const dueAt = (): number => Math.max(timer.awakeDueMs + frozenMs, runsAgainAt());
+    timer.next = world.plan(dueAt(), () => {
       if (crashed) return;
-      const atMs = Math.max(timer.awakeDueMs + frozenMs, runsAgainAt());
-      if (atMs > world.trueMs()) planTimer(timer);
+      if (dueAt() > world.trueMs()) planTimer(timer);
       else timer.run();
     });
   }

@@ -1,5 +1,6 @@
 /** What the tests of this folder share: servers, clients and lockers that are closed after the test, and short forms. */
-import { Redis, type RedisOptions as ClientOptions } from "ioredis";
+import { inspect } from "node:util";
+import { Redis, type RedisOptions as IoredisOptions } from "ioredis";
 import { afterAll, expect, test as plainTest } from "vitest";
 import type { ServerName } from "../../scripts/servers.mjs";
 import { redis, recommendedRedisOptions, type RedisBackendOptions } from "../../src/adapters/redis.js";
@@ -11,6 +12,9 @@ import type { LockerOptions } from "../../src/options.js";
 import { startRedis, startRedises, type RedisOptions, type RunningRedis } from "../servers/redis-server.ts";
 import { startTcpProxy, type TcpProxy } from "../servers/tcp-proxy.ts";
 import { waitUntil } from "../servers/wait-until.ts";
+
+/** ioredis has two types for this one, which exclude each other. */
+export type ClientOptions = Omit<IoredisOptions, "replyMapping">;
 
 export interface Kit {
   /** Runs when the test is over, however it ends; the last one first. */
@@ -112,7 +116,10 @@ afterAll(() => {
 /** Sessions of the tests are one of three; quarantines last 3 s or so. */
 export const DEPLOYMENT: Deployment = deploymentOf({ maxTtlMs: 2_000, clockSkewMs: 500 });
 
-export function deploymentOf(figures: { readonly maxTtlMs: number; readonly clockSkewMs: number }): Deployment {
+export function deploymentOf(figures: {
+  readonly maxTtlMs: number;
+  readonly clockSkewMs: number;
+}): Deployment {
   return {
     backends: 3,
     quorum: 2,
@@ -164,12 +171,15 @@ export async function putInService(session: BackendSession): Promise<void> {
 export async function expectFault(
   promise: Promise<unknown>,
   code: BackendErrorCode,
-  words: RegExp = /./,
+  words?: RegExp,
 ): Promise<BackendError> {
-  const error = await promise.then(
-    (value) => new Error(`no error but ${String(JSON.stringify(value, (_, each: unknown) => (typeof each === "bigint" ? `${each}` : each)))}`),
-    (reason: unknown) => reason,
-  );
+  const { error, value } = await timed(promise);
+  if (error === undefined) throw new Error(`no error but ${inspect(value)}`);
+  return checkFault(error, code, words);
+}
+
+/** As {@link expectFault}, for an error that is there already. */
+export function checkFault(error: unknown, code: BackendErrorCode, words: RegExp = /./): BackendError {
   if (!(error instanceof BackendError)) throw new Error("not a BackendError", { cause: error });
   expect(`${error.code}: ${error.message}`).toMatch(new RegExp(`^${code}: backend ${error.backend}: `));
   expect(error.message).toMatch(words);
@@ -177,14 +187,20 @@ export async function expectFault(
 }
 
 /** Resolves when `ask` resolves (to true, if to a boolean). Returns after how many ms. */
-export async function eventually(what: string, timeoutMs: number, ask: () => Promise<unknown>): Promise<number> {
+export async function eventually(
+  what: string,
+  timeoutMs: number,
+  ask: () => Promise<unknown>,
+): Promise<number> {
   const from = performance.now();
   await waitUntil({ what, timeoutMs }, async () => (await ask()) !== false);
   return performance.now() - from;
 }
 
 /** The settled outcome, and after how long. */
-export async function timed<T>(promise: Promise<T>): Promise<{ readonly ms: number; readonly error?: unknown; readonly value?: T }> {
+export async function timed<T>(
+  promise: Promise<T>,
+): Promise<{ readonly ms: number; readonly error?: unknown; readonly value?: T }> {
   const from = performance.now();
   try {
     const value = await promise;

@@ -56,8 +56,15 @@ describe("a faulty backend", () => {
     backend.kill();
     await session.release("k", "a").catch(() => undefined);
     expect(backend.calls).toEqual({
-      ...{ acquire: 2, raise: 0, extend: 0, release: 2, forceRelease: 0 },
-      ...{ inspect: 0, status: 0, bootstrap: 0, join: 0 },
+      acquire: 2,
+      raise: 0,
+      extend: 0,
+      release: 2,
+      forceRelease: 0,
+      inspect: 0,
+      status: 0,
+      bootstrap: 0,
+      join: 0,
     });
   });
 
@@ -87,9 +94,9 @@ describe("a faulty backend", () => {
   it("fails everything at once while it is dead, and forgets what was on its way", async () => {
     const { time, backend, session, direct } = scene();
     backend.setDelay({ toMs: [10, 10], backMs: [10, 10] });
-    const [arrived, onItsWay] = [watch(acquire(session, "a", "k1")), await time.advance(5)]
-      .slice(0, 1)
-      .concat([watch(acquire(session, "a", "k2"))]) as [() => unknown, () => unknown];
+    const arrived = watch(acquire(session, "a", "k1"));
+    await time.advance(5);
+    const onItsWay = watch(acquire(session, "a", "k2"));
     await time.advance(7);
     backend.kill();
     await time.advance(0);

@@ -23,21 +23,27 @@ export interface RecommendedRedisOptions {
   readonly enableOfflineQueue: false;
   readonly autoResendUnfulfilledCommands: false;
   readonly maxRetriesPerRequest: 0;
+  readonly enableReadyCheck: boolean;
   readonly socketTimeout: number;
   readonly connectTimeout: number;
+  readonly disconnectTimeout: number;
   readonly retryStrategy: (attempts: number) => number;
 }
 
 const SOCKET_TIMEOUT_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 2_000;
+const DISCONNECT_TIMEOUT_MS = 200;
 
 /**
  * The settings under which `redis()` uses your own ioredis client instead of a duplicate:
  * nothing is queued while disconnected (`enableOfflineQueue`), nothing is sent twice
  * (`autoResendUnfulfilledCommands`, `maxRetriesPerRequest`: an acquire executed a second later is a ghost),
  * a connection that owes an answer for a second is replaced (`socketTimeout`: without it a partition of 15 s was
- * measured to last 26 s), and reconnecting is quick (`retryStrategy`). There is no `commandTimeout`: the locker has a
- * deadline for every round, and one timer less for every command.
+ * measured to last 26 s), reconnecting is quick (`retryStrategy`), and a process that closed its client need not wait two
+ * seconds for a server that is gone (`disconnectTimeout`). The ready check is off (`enableReadyCheck`), since
+ * the mark is read at every connect anyway: a server that is loading its data says so at once, and is used as soon as it
+ * has, where the check would sleep up to ten seconds. There is no `commandTimeout`: the locker has a deadline for every
+ * round, and one timer less for every command. With Sentinel the ready check matters: pass a stock client.
  *
  * @example
  * ```ts
@@ -53,8 +59,10 @@ export function recommendedRedisOptions(): RecommendedRedisOptions {
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
+    enableReadyCheck: false,
     socketTimeout: SOCKET_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     retryStrategy: (attempts) => Math.min(50 * attempts, 500),
   };
 }
@@ -62,8 +70,10 @@ export function recommendedRedisOptions(): RecommendedRedisOptions {
 /** Whether the client may be used as it is. */
 export function isSafe(client: RedisLike): boolean {
   if (client.isCluster) return false;
-  const read = (option: keyof RecommendedRedisOptions | "enableAutoPipelining"): unknown =>
+  const read = (option: keyof RecommendedRedisOptions | "enableAutoPipelining" | "sentinels"): unknown =>
     Reflect.get(client.options, option);
+  // Without the check of the role a client of a Sentinel group may sit on a demoted master.
+  if (Array.isArray(read("sentinels")) && read("enableReadyCheck") === false) return false;
   const socketTimeout = read("socketTimeout");
   return (
     read("enableOfflineQueue") === false &&
@@ -78,7 +88,7 @@ export function isSafe(client: RedisLike): boolean {
 /** A client of the adapter's own, to the same servers, with safe settings; not connected yet. */
 export function safeDuplicate(client: RedisLike): RedisLike {
   if (client.isCluster) {
-    const { retryStrategy, maxRetriesPerRequest, ...nodes } = recommendedRedisOptions();
+    const { retryStrategy, maxRetriesPerRequest: _, ...nodes } = recommendedRedisOptions();
     return client.duplicate([], {
       lazyConnect: true,
       enableOfflineQueue: false,
@@ -97,7 +107,7 @@ export function safeDuplicate(client: RedisLike): RedisLike {
     enableAutoPipelining: false,
     // A master that was demoted answers READONLY until the connection is made anew, to the new one.
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
-    // The mark is read at every connect, which tells LOADING apart from silence; Sentinel checks the role with it.
+    // Sentinel checks the role with it.
     enableReadyCheck: Array.isArray(sentinels),
   });
 }
@@ -112,5 +122,7 @@ export function nameOf(client: RedisLike): string {
   if (typeof path === "string" && path !== "") return path;
   const db = read("db");
   const database = typeof db === "number" && db > 0 ? `/${db}` : "";
-  return `${String(read("host") ?? "localhost")}:${String(read("port") ?? 6379)}${database}`;
+  const host = read("host");
+  const port = read("port");
+  return `${typeof host === "string" ? host : "localhost"}:${typeof port === "number" ? port : 6379}${database}`;
 }

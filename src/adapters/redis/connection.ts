@@ -61,24 +61,39 @@ function open(users: RedisLike, isLast: () => boolean): Connection {
     waiters = [];
     for (const waiter of served) waiter.resolve();
   };
+  const onComplaint = (error: unknown): void => {
+    lastError = error;
+  };
   const onError = (error: unknown): void => {
     lastError = error;
+    // Where no Sentinel answers, no "close" follows: it goes on trying, and whoever waits must know.
+    if (client.status !== "ready") refuseAll();
   };
   const onClose = (): void => {
     epoch++;
+    refuseAll();
+  };
+  const refuseAll = (): void => {
     failed = true;
     const refused = waiters;
     waiters = [];
-    for (const waiter of refused) waiter.reject(notConnected(waiter.backend, lastError));
+    for (const waiter of refused) waiter.reject(notConnected(waiter.backend, reason()));
   };
+  const reason = (): unknown =>
+    lastError ?? (client.status === "end" ? new Error("its client was closed") : undefined);
 
   client.on("ready", onReady);
   client.on("error", onError);
   // A Cluster reports the reason of a failed connect with its nodes, and gives up with "end".
   client.on("close", onClose);
   client.on("end", onClose);
-  if (client.isCluster) client.on("node error", onError);
-  if (client.status === "wait") client.connect().catch(onError);
+  if (client.isCluster) client.on("node error", onComplaint);
+  if (client.status === "wait") {
+    client.connect().catch((error: unknown) => {
+      // Only that it was closed; why, was said before.
+      lastError ??= error;
+    });
+  }
 
   return {
     client,
@@ -87,7 +102,8 @@ function open(users: RedisLike, isLast: () => boolean): Connection {
     lastError: () => lastError,
     ready(backend: string): Promise<void> {
       if (client.status === "ready") return Promise.resolve();
-      if (failed) return Promise.reject(notConnected(backend, lastError));
+      // A client that its owner closed does not try again, and tells nobody who listens only now.
+      if (failed || client.status === "end") return Promise.reject(notConnected(backend, reason()));
       return new Promise((resolve, reject) => {
         waiters = [...waiters, { resolve, reject, backend }];
       });

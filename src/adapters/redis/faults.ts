@@ -25,7 +25,11 @@ export function faultOf(backend: string, error: unknown, lastError: unknown): Ba
   if (NOT_SENT.has(message)) return notConnected(backend, lastError);
   if (isReplyError(error)) return refused(backend, error);
   if (message === "Command timed out") {
-    return new BackendError("BACKEND_TIMEOUT", { backend, what: "no answer in time (it may still act on the request)" }, error);
+    return new BackendError(
+      "BACKEND_TIMEOUT",
+      { backend, what: "no answer in time (it may still act on the request)" },
+      error,
+    );
   }
   const what = `the connection broke before the answer (it may still act on the request): ${messageOf(lastError ?? error)}`;
   return new BackendError("BACKEND_DISCONNECTED", { backend, what }, error);
@@ -46,7 +50,8 @@ function refused(backend: string, error: Error): BackendError {
     return new BackendError("BACKEND_NO_PERMISSION", { backend, what }, error);
   }
   const known = REPLIES.get(message.split(" ", 1)[0] ?? "");
-  if (known === undefined) return new BackendError("BACKEND_REFUSED", { backend, what: `it refused: ${message}` }, error);
+  if (known === undefined)
+    return new BackendError("BACKEND_REFUSED", { backend, what: `it refused: ${message}` }, error);
   return new BackendError(known.code, { backend, what: `${known.what} (${message})` }, error);
 }
 

@@ -4,7 +4,8 @@
  * Needs Redis 7 or Valkey: scripts that read TIME and write, and SET with GET.
  *
  * Replies are one string, its first character the kind: g granted, h held, q quarantined, m another mark than the
- * client knows, r raised, e extended, c created anew, n not owner or refused, x a counter that is broken.
+ * client knows, r raised, e extended, c created anew, n not owner or refused, x a counter that is broken, w a value that
+ * is no lock under the key of one.
  */
 import { createHash } from "node:crypto";
 
@@ -27,7 +28,11 @@ const NOW_MS = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)`;
 
-/** KEYS lock counter [mark]; ARGV mark quarantinedUntil owner ttlMs proposal retentionMs skewMicros. */
+/**
+ * KEYS lock counter [mark]; ARGV mark quarantinedUntil owner ttlMs proposal retentionMs skewMicros. The counter comes
+ * first, since a script that fails half-way is not undone. What is no number in its place is somebody else's: it is put
+ * back, and must not expire.
+ */
 export const ACQUIRE: Script = script(`${COMPARE_MARK}
 local t = redis.call('TIME')
 if ARGV[2] ~= '0' then
@@ -38,6 +43,7 @@ local l = redis.call('GET', KEYS[1])
 if l then
   local owner = ARGV[3] .. '|'
   if string.sub(l, 1, #owner) == owner then return 'g' .. string.sub(l, #owner + 1) end
+  if not string.find(l, '|%d+$') then return 'w' end
   return 'h' .. redis.call('PTTL', KEYS[1])
 end
 local p, now, skew = tonumber(ARGV[5]), t[1] * 1000000 + t[2], tonumber(ARGV[7])
@@ -46,7 +52,11 @@ local fence = string.format('%.0f', p)
 local old = redis.call('SET', KEYS[2], fence, 'PX', ARGV[6], 'GET')
 if old then
   local f = string.find(old, '^%d+$') and tonumber(old)
-  if not f or f >= 9007199254740990 then
+  if not f then
+    redis.call('SET', KEYS[2], old)
+    return 'x' .. old
+  end
+  if f >= 9007199254740990 then
     redis.call('SET', KEYS[2], old, 'PX', ARGV[6])
     return 'x' .. old
   end
@@ -92,15 +102,25 @@ if broken then return broken end
 redis.call('SET', KEYS[1], owner .. ARGV[5], 'PX', ARGV[4])
 return 'c'`);
 
-/** KEYS lock; ARGV owner. Harmless under any mark, since an owner is used once. */
+/**
+ * KEYS lock counter; ARGV owner retentionMs. Harmless under any mark, since an owner is used once. XX: a counter that
+ * does not expire is not ours.
+ */
 export const RELEASE: Script = script(`
 local l = redis.call('GET', KEYS[1])
 local owner = ARGV[1] .. '|'
-if l and string.sub(l, 1, #owner) == owner then return redis.call('DEL', KEYS[1]) end
-return 0`);
+if not l or string.sub(l, 1, #owner) ~= owner then return 0 end
+redis.call('PEXPIRE', KEYS[2], ARGV[2], 'XX')
+return redis.call('DEL', KEYS[1])`);
 
-/** KEYS lock. */
-export const FORCE_RELEASE: Script = script(`return redis.call('DEL', KEYS[1])`);
+/** KEYS lock counter; ARGV retentionMs. What is no lock is not deleted. */
+export const FORCE_RELEASE: Script = script(`
+local l = redis.call('GET', KEYS[1])
+if not l then return '0' end
+if not string.find(l, '|%d+$') then return 'w' end
+redis.call('PEXPIRE', KEYS[2], ARGV[1], 'XX')
+redis.call('DEL', KEYS[1])
+return '1'`);
 
 /** KEYS lock counter. */
 export const INSPECT: Script = script(`
@@ -121,22 +141,22 @@ end`;
 /**
  * Reads the mark, and writes it where it is missing or of another memory. KEYS mark; ARGV guard backends quorum
  * maxTtlMs quarantineMs randomId. The guard is "volatile": a memory is one server process between two changes of its
- * replication history (run_id alone misses a failover and back); or "durable" or "off": a memory is its mark. Returns
- * the mark, the server's run_id and its clock in ms. A mark of other figures, or of another format, is left alone.
+ * replication history (run_id alone misses a failover and back) and between two flushes, which the random id tells
+ * apart; or "durable" or "off": a memory is its mark. Returns the mark, the server's run_id and its clock in ms. A mark
+ * of other figures, or of another format, is left alone.
  */
 export const REGISTER: Script = script(`${READ_MARK}${NOW_MS}
-local call = ARGV[1] == 'volatile' and redis.call or redis.pcall
+local volatile = ARGV[1] == 'volatile'
+local call = volatile and redis.call or redis.pcall
 local server, replication = call('INFO', 'server'), call('INFO', 'replication')
 local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or ''
 local history = type(replication) == 'string' and string.match(replication, 'master_replid:(%w+)') or ''
+local process = volatile and run .. '.' .. history .. '.' or ''
 local till = ARGV[1] == 'off' and 0 or now + tonumber(ARGV[5])
 if not raw then
-  local memory = ARGV[1] == 'volatile' and run .. '.' .. history or ARGV[6]
-  write(memory, ARGV[2], ARGV[3], ARGV[4], '0', till)
-elseif inc and ARGV[1] == 'volatile' and inc ~= run .. '.' .. history then
-  if n == ARGV[2] and q == ARGV[3] and ttl == ARGV[4] then
-    write(run .. '.' .. history, n, q, ttl, '1', till)
-  end
+  write(process .. ARGV[6], ARGV[2], ARGV[3], ARGV[4], '0', till)
+elseif inc and string.sub(inc, 1, #process) ~= process and n == ARGV[2] and q == ARGV[3] and ttl == ARGV[4] then
+  write(process .. ARGV[6], n, q, ttl, '1', till)
 end
 return {raw, run, string.format('%.0f', now)}`);
 

@@ -62,6 +62,12 @@ interface Operation<T> {
   readonly parse: (reply: string, server: Known) => T;
 }
 
+/**
+ * A server that was made a replica and a master again has the data of another one, but its process, its connections and
+ * perhaps even the mark are the same; only INFO tells. So it is asked every now and then, in front of an operation.
+ */
+const RELEARN_AFTER_MS = 1_000;
+
 /** How often an operation is repeated when the mark changes under it, which happens when clients start together. */
 const MARK_TRIES = 4;
 
@@ -77,6 +83,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const guard = deployment.restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
   let known: Known | undefined;
   let learning: { readonly epoch: number; readonly promise: Promise<Known> } | undefined;
+  let relearnAt = 0;
   let closed = false;
 
   const fault = (error: unknown): BackendError =>
@@ -120,7 +127,12 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     const [mark, runId, serverMs] = texts(reply);
     const parts = mark?.split(" ") ?? [];
     const [format, incarnation, backends, quorum, maxTtlMs, joined, quarantinedUntil] = parts;
-    if (format !== "ql1" || incarnation === undefined || quarantinedUntil === undefined || parts.length !== 7) {
+    if (
+      format !== "ql1" ||
+      incarnation === undefined ||
+      quarantinedUntil === undefined ||
+      parts.length !== 7
+    ) {
       const what = `its mark ${show(markKey)} has another format: ${show(mark)}`;
       throw new BackendError("BACKEND_MARK_MISMATCH", { backend: name, what });
     }
@@ -158,12 +170,15 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       known.identity.incarnation === learnt.identity.incarnation;
     // The same object while nothing changed, which the locker compares at every answer.
     known = same && known !== undefined ? { ...learnt, identity: known.identity } : learnt;
+    relearnAt = performance.now() + RELEARN_AFTER_MS;
     return known;
   }
 
   /** What is known of the server behind the connection of now, without asking it. */
   function fresh(): Known | undefined {
-    return known !== undefined && known.epoch === connection.epoch() && connection.isReady() ? known : undefined;
+    return known !== undefined && known.epoch === connection.epoch() && connection.isReady()
+      ? known
+      : undefined;
   }
 
   /**
@@ -173,19 +188,33 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   function marked<T>(operation: Operation<T>): Promise<T> {
     const server = fresh();
     if (server === undefined) return markedSlowly(operation);
+    if (performance.now() > relearnAt) relearn(server);
     const { script, parse } = operation;
-    return connection.client.evalsha(script.sha, keyCount, ...argumentsOf(operation, server)).then(
-      (reply) => {
-        const text = String(reply);
-        if (text !== "m") return parse(text, server);
-        if (known === server) known = undefined;
-        return markedSlowly(operation);
-      },
-      (error: unknown) => {
-        if (isNoScript(error)) return markedSlowly(operation);
-        throw fault(error);
-      },
-    );
+    const args = argumentsOf(operation, server);
+    const settle = (reply: unknown): T | Promise<T> => {
+      const text = String(reply);
+      if (text !== "m") return parse(text, server);
+      if (known === server) known = undefined;
+      return markedSlowly(operation);
+    };
+    return connection.client.evalsha(script.sha, keyCount, ...args).then(settle, (error: unknown) => {
+      if (!isNoScript(error)) throw fault(error);
+      return connection.client.eval(script.lua, keyCount, ...args).then(settle, (second: unknown) => {
+        throw fault(second);
+      });
+    });
+  }
+
+  /**
+   * Has the server look at itself, ahead of the next operation on the same connection: if its memory is new, the mark
+   * is another one by then, and the operation does not act.
+   */
+  function relearn({ epoch }: Known): void {
+    relearnAt = performance.now() + RELEARN_AFTER_MS;
+    if (guard !== "volatile") return;
+    register(epoch).catch(() => {
+      known = undefined;
+    });
   }
 
   /** Learns the mark anew and repeats while it is another one. */
@@ -202,7 +231,9 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   function argumentsOf<T>(operation: Operation<T>, server: Known): string[] {
     const [lock, counter] = keysOf(operation.key);
     const args = operation.args(server);
-    return client.isCluster ? [lock, counter, server.mark, ...args] : [lock, counter, markKey, server.mark, ...args];
+    return client.isCluster
+      ? [lock, counter, server.mark, ...args]
+      : [lock, counter, markKey, server.mark, ...args];
   }
 
   function keysOf(key: string): readonly [string, string] {
@@ -298,27 +329,34 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     release(key: string, owner: string): Promise<ReleaseReply> {
-      return unmarked(RELEASE, [keysOf(key)[0]], [owner]).then((reply) => (reply === 1 ? "released" : "not-owner"));
+      return unmarked(RELEASE, keysOf(key), [owner, retention]).then((reply) =>
+        reply === 1 ? "released" : "not-owner",
+      );
     },
 
     async forceRelease(key: string): Promise<boolean> {
-      return (await unmarked(FORCE_RELEASE, [keysOf(key)[0]], [])) === 1;
+      const reply = String(await unmarked(FORCE_RELEASE, keysOf(key), [retention]));
+      if (reply !== "0" && reply !== "1") throw badReply(name, key, reply);
+      return reply === "1";
     },
 
     async inspect(key: string): Promise<KeyRecord> {
       const [lock, remaining, counter] = texts(await unmarked(INSPECT, keysOf(key), []));
-      const bar = lock?.lastIndexOf("|") ?? -1;
-      const found = /^\d+$/.test(counter ?? "") ? BigInt(counter ?? 0) : 0n;
-      if (lock === undefined || bar < 0) return { lock: undefined, counter: found };
-      const fence = BigInt(lock.slice(bar + 1));
-      return { lock: { owner: lock.slice(0, bar), fence, remainingMs: Number(remaining) }, counter: found };
+      if (counter !== undefined && !/^\d+$/.test(counter)) throw counterBroken(name, key, counter);
+      const found = BigInt(counter ?? 0);
+      if (lock === undefined) return { lock: undefined, counter: found };
+      const [, owner, fence] = /^(.*)\|(\d+)$/s.exec(lock) ?? [];
+      if (owner === undefined || fence === undefined) throw noLock(name, key);
+      return { lock: { owner, fence: BigInt(fence), remainingMs: Number(remaining) }, counter: found };
     },
 
     async status(): Promise<StatusReply> {
       known = undefined;
       const server = await learn();
       const remainingMs = Number(server.quarantinedUntil) - server.serverMs;
-      return remainingMs > 0 ? quarantined(server, remainingMs) : { kind: "in-service", identity: server.identity };
+      return remainingMs > 0
+        ? quarantined(server, remainingMs)
+        : { kind: "in-service", identity: server.identity };
     },
 
     bootstrap: (incarnation: string) => onMark(BOOTSTRAP, incarnation),
@@ -353,6 +391,11 @@ function counterBroken(backend: string, key: string, counter: string): BackendEr
   return new BackendError("BACKEND_COUNTER_BROKEN", { backend, what });
 }
 
+function noLock(backend: string, key: string): BackendError {
+  const what = `something else than a lock is stored under the lock key of ${show(key)}; it is left alone`;
+  return new BackendError("BACKEND_WRONG_TYPE", { backend, what });
+}
+
 /** Sure not to have been executed: the server was restarted, or its script cache flushed. */
 function isNoScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith("NOSCRIPT");
@@ -360,15 +403,22 @@ function isNoScript(error: unknown): boolean {
 
 function badReply(backend: string, key: string, reply: string): BackendError {
   if (reply.startsWith("x")) return counterBroken(backend, key, reply.slice(1));
+  if (reply === "w") return noLock(backend, key);
   return new BackendError("BACKEND_REFUSED", { backend, what: `it answered ${show(reply)}` });
 }
 
 function texts(reply: unknown): readonly (string | undefined)[] {
-  return Array.isArray(reply) ? reply.map((each) => (each === null || each === undefined ? undefined : String(each))) : [];
+  return Array.isArray(reply)
+    ? reply.map((each) => (each === null || each === undefined ? undefined : String(each)))
+    : [];
 }
 
 function firstMaster(slots: unknown): string {
   const ranges = (Array.isArray(slots) ? slots : []) as readonly [number, number, readonly unknown[]][];
-  const [first] = [...ranges].sort((a, b) => a[0] - b[0]);
-  return String(first?.[2]?.[2] ?? "unknown");
+  const first = ranges.reduce<(typeof ranges)[number] | undefined>(
+    (least, range) => (least === undefined || range[0] < least[0] ? range : least),
+    undefined,
+  );
+  const id = first?.[2]?.[2];
+  return typeof id === "string" ? id : "unknown";
 }

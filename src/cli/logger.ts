@@ -1,0 +1,29 @@
+/** The log of the command line: pino, JSON on stderr, only when asked for. */
+import type { Logger } from "../options.js";
+import { CommandLineError } from "./command-line-error.js";
+import { EXIT } from "./exit-codes.js";
+import { missing } from "./open-backends.js";
+import { show } from "../errors.js";
+
+const LEVELS = ["debug", "info", "warn", "error"];
+const STDERR = 2;
+
+/** A logger of that level; undefined without a level. Throws a {@link CommandLineError}. */
+export async function createLogger(level: string | undefined): Promise<Logger | undefined> {
+  if (level === undefined) return undefined;
+  if (!LEVELS.includes(level)) {
+    throw new CommandLineError(
+      EXIT.usage,
+      `option --log-level must be one of ${LEVELS.join(", ")}; got ${show(level)}`,
+    );
+  }
+  const { pino } = await import("pino").catch((error: unknown) => {
+    throw missing(error, { name: "pino", what: "option --log-level needs" });
+  });
+  // Synchronous, so that the last lines before an end are not lost.
+  const logger: Logger = pino(
+    { level, base: { pid: process.pid } },
+    pino.destination({ dest: STDERR, sync: true }),
+  );
+  return logger;
+}

@@ -1,0 +1,108 @@
+/** Arguments to options, strictly: what is unknown, missing or given twice is an error with a hint, never a silent default. */
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { show } from "../errors.js";
+import { CommandLineError } from "./command-line-error.js";
+import { EXIT } from "./exit-codes.js";
+
+/** An option of a command. */
+export interface OptionSpec {
+  readonly type: "string" | "boolean";
+  /** May be given more than once. */
+  readonly repeatable?: true;
+}
+
+/** What was given, by option; an option that was not given is missing. */
+export interface Arguments {
+  /** All values of a repeatable option. */
+  all(option: string): readonly string[];
+  one(option: string): string | undefined;
+  has(option: string): boolean;
+}
+
+/** Reads the arguments of `quorum-lock COMMAND`. Throws a {@link CommandLineError}. */
+export function parseArguments(
+  command: string,
+  specs: Readonly<Record<string, OptionSpec>>,
+  args: readonly string[],
+): Arguments {
+  const options: NonNullable<ParseArgsConfig["options"]> = {};
+  // All as lists: parseArgs would let the last one win where an option is given twice.
+  for (const [name, { type }] of Object.entries(specs)) options[name] = { type, multiple: true };
+  options["help"] = { type: "boolean", short: "h", multiple: true };
+  const values = parsed(command, options, args);
+  for (const [name, given] of values) {
+    if (given.length > 1 && specs[name]?.repeatable !== true && name !== "help") {
+      throw usage(command, `option --${name} is given ${given.length} times; once is enough`);
+    }
+  }
+  const all = (option: string): readonly string[] => (values.get(option) ?? []).map(String);
+  return { all, one: (option) => all(option)[0], has: (option) => values.has(option) };
+}
+
+/** An error of usage, with where to look. */
+export function usage(command: string, problem: string): CommandLineError {
+  const help = command === "" ? "quorum-lock --help" : `quorum-lock ${command} --help`;
+  return new CommandLineError(EXIT.usage, `${problem} (see ${help})`);
+}
+
+/** The word among `known` that was probably meant; undefined when none is near. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  const [best] = known
+    .map((candidate) => ({ candidate, edits: editsBetween(word, candidate) }))
+    .filter(({ candidate, edits }) => edits <= Math.min(2, candidate.length / 2))
+    .sort((a, b) => a.edits - b.edits);
+  return best?.candidate;
+}
+
+function parsed(
+  command: string,
+  options: NonNullable<ParseArgsConfig["options"]>,
+  args: readonly string[],
+): ReadonlyMap<string, readonly (string | boolean)[]> {
+  try {
+    const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
+    return new Map(Object.entries(values) as [string, (string | boolean)[]][]);
+  } catch (error) {
+    throw usage(command, problem(error as NodeJS.ErrnoException, Object.keys(options)));
+  }
+}
+
+function problem(error: NodeJS.ErrnoException, known: readonly string[]): string {
+  const quoted = /'(-{0,2}[^' ]*)/.exec(error.message)?.[1] ?? "";
+  switch (error.code) {
+    case "ERR_PARSE_ARGS_UNKNOWN_OPTION": {
+      const near = nearest(quoted.replace(/^-+/, ""), known);
+      return `unknown option ${quoted}${near === undefined ? "" : `; did you mean --${near}?`}`;
+    }
+    case "ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL": {
+      const word = /'(.*?)'/s.exec(error.message)?.[1] ?? "";
+      return `unexpected argument ${show(word)}`;
+    }
+    case "ERR_PARSE_ARGS_INVALID_OPTION_VALUE":
+      return valueProblem(/--[\w-]+/.exec(error.message)?.[0] ?? quoted, error.message);
+    default:
+      return error.message.split("\n", 1)[0] ?? "";
+  }
+}
+
+function valueProblem(option: string, message: string): string {
+  if (message.includes("ambiguous"))
+    return `option ${option} needs a value; one that begins with a dash is written ${option}=-…`;
+  return `option ${option} ${message.includes("does not take") ? "takes no value" : "needs a value"}`;
+}
+
+/** Letters to replace, insert, leave out or swap with their neighbour. */
+function editsBetween(a: string, b: string): number {
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, column) => column)];
+  const at = (row: number, column: number): number => rows[row]?.[column] ?? Number.POSITIVE_INFINITY;
+  for (let i = 1; i <= a.length; i++) {
+    rows.push([i]);
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const swapped =
+        a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(i - 2, j - 2) + 1 : Number.POSITIVE_INFINITY;
+      rows[i]?.push(Math.min(replaced, swapped, at(i - 1, j) + 1, at(i, j - 1) + 1));
+    }
+  }
+  return at(a.length, b.length);
+}

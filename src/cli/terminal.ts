@@ -1,0 +1,58 @@
+/**
+ * What the command line prints. Written with the file descriptors directly: Node's own streams make a pipe
+ * non-blocking, which the command that shares it would notice.
+ */
+import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
+
+const STDOUT = 1;
+const STDERR = 2;
+const TRIES_MAX = 200;
+const TRY_EVERY_MS = 5;
+
+/** Colours for text; the same text where there are none. */
+export interface Colours {
+  bold(text: string): string;
+  dim(text: string): string;
+  good(text: string): string;
+  bad(text: string): string;
+}
+
+/** Prints to stdout. Ends the process quietly when nobody reads any more. */
+export function print(text: string): void {
+  const error = write(STDOUT, `${text}\n`);
+  // As for every program in a pipe whose reader has left, 128 + SIGPIPE.
+  if (error === "EPIPE") process.exit(141);
+}
+
+/** Prints one line about a problem to stderr. Nothing better can be done when that fails. */
+export function tell(line: string): void {
+  write(STDERR, `quorum-lock: ${line}\n`);
+}
+
+/** Colours when stdout is a terminal that has them and nobody objects (https://no-color.org). */
+export function coloursOfStdout(): Colours {
+  const { NO_COLOR: noColor, TERM: term } = process.env as { NO_COLOR?: string; TERM?: string };
+  const coloured = isatty(STDOUT) && (noColor === undefined || noColor === "") && term !== "dumb";
+  const style =
+    (start: number, end: number) =>
+    (text: string): string =>
+      coloured ? `\x1b[${start}m${text}\x1b[${end}m` : text;
+  return { bold: style(1, 22), dim: style(2, 22), good: style(32, 39), bad: style(31, 39) };
+}
+
+/** Writes all of it, or returns the code of the error that stopped it. Bounded. */
+function write(fd: number, text: string): string | undefined {
+  let rest = Buffer.from(text);
+  for (let tries = 0; rest.length > 0 && tries < TRIES_MAX; tries++) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "EAGAIN") return code;
+      // Somebody made it non-blocking, and its reader is slow.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TRY_EVERY_MS);
+    }
+  }
+  return undefined;
+}

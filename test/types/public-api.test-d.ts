@@ -1,0 +1,225 @@
+/** Compiled only: `tsc -p tsconfig.json` fails when the public types are not what the documentation says. */
+import type { Cluster, Redis } from "ioredis";
+import type { Logger as Pino } from "pino";
+import { memory, type MemoryBackend } from "../../src/adapters/memory.js";
+import { redis, type RedisLike } from "../../src/adapters/redis.js";
+import {
+  createHighWaterMarks,
+  createLocker,
+  guardInProcess,
+  QuorumLockError,
+  type AcquireOptions,
+  type AcquireReply,
+  type Backend,
+  type BackendSession,
+  type ErrorCode,
+  type ExtendReply,
+  type Lease,
+  type LeaseLostError,
+  type Locker,
+  type LockerEvents,
+  type LockHeldError,
+  type Logger,
+  type NoQuorumError,
+  type QuarantinedError,
+  type Refusal,
+  type ReleaseOutcome,
+  type System,
+  type VoteReport,
+} from "../../src/index.js";
+import {
+  createVirtualTime,
+  faulty,
+  type FaultyBackend,
+  type VirtualProcess,
+} from "../../src/testing/index.js";
+
+/** Compiles only when both are the same type. */
+// oxlint-disable typescript/no-unnecessary-type-parameters -- this is how types are compared
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<A, B>(_yes: Same<A, B>): void {
+  // For the compiler.
+}
+const some = <T>(): T => undefined as T;
+
+export async function lockers(): Promise<void> {
+  const locker = createLocker({ backends: [memory(), memory({ name: "b" })] });
+  same<typeof locker, Locker>(true);
+  createLocker({ backends: [], ttlMs: 1, waitMs: 2, quorum: 3, restartGuard: "strict", logger: console });
+  // @ts-expect-error -- backends are required
+  createLocker({});
+  // @ts-expect-error -- no such option
+  createLocker({ backends: [], ttl: 5 });
+  // @ts-expect-error -- one of three
+  createLocker({ backends: [], restartGuard: "never" });
+  // @ts-expect-error -- milliseconds are numbers
+  createLocker({ backends: [], ttlMs: "5s" });
+  // @ts-expect-error -- left out rather than undefined or null
+  createLocker({ backends: [], ttlMs: null });
+
+  await using closing = locker;
+  same<typeof closing, Locker>(true);
+  same<Awaited<ReturnType<Locker["bootstrap"]>>, readonly string[]>(true);
+}
+
+export async function leases(locker: Locker): Promise<void> {
+  const lease = await locker.acquire("key", {
+    ttlMs: 1,
+    waitMs: 2,
+    keepAlive: true,
+    signal: some<AbortSignal>(),
+  });
+  same<typeof lease, Lease>(true);
+  same<typeof lease.token, bigint>(true);
+  same<typeof lease.signal, AbortSignal>(true);
+  same<typeof lease.remainingMs, number>(true);
+  lease.assertHeld();
+  lease.assertHeld(500);
+  same<Awaited<ReturnType<Lease["extend"]>>, number>(true);
+  same<Awaited<ReturnType<Lease["release"]>>, ReleaseOutcome>(true);
+  same<ReleaseOutcome, "released" | "not-owner" | "unknown">(true);
+  const text: string = lease.toJSON().token;
+  await using disposed = lease;
+  // @ts-expect-error -- read only
+  disposed.token = BigInt(text);
+  // @ts-expect-error -- the owner is the right to release, and nobody's business
+  void lease.owner;
+  guardInProcess(createHighWaterMarks(), lease);
+  guardInProcess(createHighWaterMarks(), { key: "key", token: 5n });
+  // @ts-expect-error -- a token is a bigint
+  guardInProcess(createHighWaterMarks(), { key: "key", token: 5 });
+}
+
+export async function refusals(locker: Locker): Promise<void> {
+  const got = await locker.tryAcquire("key", { ttlMs: 5 });
+  same<typeof got, Lease | Refusal>(true);
+  // @ts-expect-error -- may be a refusal
+  void got.token;
+  if (got.acquired) {
+    same<typeof got, Lease>(true);
+    // @ts-expect-error -- a lease has no reason
+    void got.reason;
+  } else {
+    same<typeof got, Refusal>(true);
+    same<typeof got.reason, "held" | "no-quorum" | "quarantined">(true);
+    same<typeof got.error, LockHeldError | NoQuorumError | QuarantinedError>(true);
+    same<typeof got.votes, readonly VoteReport[]>(true);
+    same<typeof got.retryAfterMs, number | undefined>(true);
+    // @ts-expect-error -- a refusal has no token
+    void got.token;
+  }
+  // @ts-expect-error -- tryAcquire does not wait
+  await locker.tryAcquire("key", { waitMs: 5 });
+}
+
+export async function jobs(locker: Locker): Promise<void> {
+  const promised = await locker.withLock("key", async () => Promise.resolve(5));
+  same<typeof promised, number>(true);
+  const plain = await locker.withLock("key", () => "text");
+  same<typeof plain, string>(true);
+  const either = await locker.withLock("key", (lease) => (lease.remainingMs > 5 ? "much" : undefined));
+  same<typeof either, "much" | undefined>(true);
+  const options: AcquireOptions = { keepAlive: false };
+  const withOptions = await locker.withLock("key", options, async ({ token }) => Promise.resolve({ token }));
+  same<typeof withOptions, { token: bigint }>(true);
+  const nothing = await locker.withLock("key", async () => undefined);
+  same<typeof nothing, undefined>(true);
+  // @ts-expect-error -- the job is required
+  await locker.withLock("key");
+  // @ts-expect-error -- options come before the job
+  await locker.withLock("key", () => 1, {});
+}
+
+export function events(locker: Locker): void {
+  const stop = locker.on("lost", ({ key, token, reason }) => {
+    same<typeof key, string>(true);
+    same<typeof token, bigint>(true);
+    same<typeof reason, "expired" | "forced-out" | "closed">(true);
+  });
+  same<typeof stop, () => void>(true);
+  locker.on("backendFault", ({ backend, error }) => `${backend} ${error.code}`);
+  // @ts-expect-error -- no such event
+  locker.on("lostt", () => undefined);
+  // @ts-expect-error -- no such field
+  locker.on("lost", ({ votes }) => void votes);
+  same<keyof LockerEvents, Parameters<Locker["on"]>[0]>(true);
+}
+
+export function errors(error: unknown): string {
+  if (!(error instanceof QuorumLockError)) return "";
+  same<typeof error.code, ErrorCode>(true);
+  const lost = some<LeaseLostError>();
+  same<typeof lost.code, "LEASE_LOST">(true);
+  same<typeof lost.result, unknown>(true);
+  // @ts-expect-error -- abstract
+  void new QuorumLockError("bare");
+  switch (error.code) {
+    case "LOCK_HELD":
+      return "held";
+    // @ts-expect-error -- no such code
+    case "TIMEOUT":
+      return "never";
+    default:
+      return "";
+  }
+}
+
+export function clients(single: Redis, cluster: Cluster): void {
+  const likes: readonly RedisLike[] = [single, cluster];
+  same<ReturnType<typeof redis>, Backend>(true);
+  redis(single, { name: "a", durable: true, prefix: "p" });
+  redis(cluster);
+  // @ts-expect-error -- a URL is no client
+  redis("redis://localhost");
+  // @ts-expect-error -- no such option
+  redis(single, { persistent: true });
+  void likes;
+}
+
+export function loggers(pino: Pino): void {
+  const logger: Logger = pino;
+  createLocker({ backends: [], logger });
+  // @ts-expect-error -- too few methods
+  createLocker({ backends: [], logger: { info: () => undefined } });
+}
+
+/** Somebody else's backend needs nothing but the public types. */
+export function custom(): Backend {
+  const identity = { serverId: "s", incarnation: "i" };
+  const session: BackendSession = {
+    acquire: async ({ proposal }): Promise<AcquireReply> =>
+      Promise.resolve({ kind: "granted", fence: proposal, identity }),
+    raise: async () => Promise.resolve("raised"),
+    extend: async ({ mayHeal }): Promise<ExtendReply> =>
+      Promise.resolve({ kind: mayHeal ? "recreated" : "not-owner", identity }),
+    release: async () => Promise.resolve("released"),
+    forceRelease: async () => Promise.resolve(false),
+    inspect: async () => Promise.resolve({ lock: undefined, counter: 0n }),
+    status: async () => Promise.resolve({ kind: "in-service", identity }),
+    bootstrap: async () => Promise.resolve(),
+    join: async () => Promise.resolve(),
+    close: async () => Promise.resolve(),
+  };
+  // @ts-expect-error -- a reply is never a boolean
+  session.release = async () => Promise.resolve(true);
+  // @ts-expect-error -- no such kind
+  session.acquire = async () => Promise.resolve({ kind: "ok", fence: 1n, identity });
+  // @ts-expect-error -- a quarantined backend says whether it was joined
+  session.status = async () => Promise.resolve({ kind: "quarantined", remainingMs: 1, identity });
+  return {
+    kind: "mine",
+    name: "mine-1",
+    capabilities: { earlyByMs: 0, lateByMs: 0, expiryClock: "monotonic", durable: false },
+    client: session,
+    open: () => session,
+  };
+}
+
+export function testing(): void {
+  const time = createVirtualTime({ seed: 1 });
+  const system: System = time.process({ ratePpm: 5 });
+  same<ReturnType<typeof time.process>, VirtualProcess>(true);
+  const backend: MemoryBackend = memory({ clock: time.backendClock() });
+  const broken: FaultyBackend = faulty(backend, { sleep: time.sleep });
+  createLocker({ backends: [broken, custom()], system });
+}
