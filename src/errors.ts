@@ -338,7 +338,10 @@ export class StaleTokenError extends QuorumLockError {
   readonly highest: bigint;
 
   /** `todo`: what the caller has to do about it. */
-  constructor(key: string, seen: { readonly token: bigint; readonly highest: bigint; readonly todo?: string }) {
+  constructor(
+    key: string,
+    seen: { readonly token: bigint; readonly highest: bigint; readonly todo?: string },
+  ) {
     super(
       `write refused: token ${seen.token} of ${show(key)} is stale, the resource has seen token ${seen.highest}` +
         (seen.todo === undefined ? "" : `; ${seen.todo}`),
