@@ -10,7 +10,7 @@
 import { realpathSync } from "node:fs";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { bringServers, cachedServer, unpackedEnv } from "./servers/debian-packages.mjs";
+import { bringServers, cachedServer, unpackedEnv, versionIn } from "./servers/debian-packages.mjs";
 import { isServerName, recipes, serverNames } from "./servers/recipes.mjs";
 import { runBounded } from "./servers/run-bounded.mjs";
 
@@ -72,8 +72,9 @@ async function firstOf(origins, name, unpacked) {
       reasons.push(`${origin}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  const { program, image } = recipes[name];
-  const help = `get it with \`node scripts/servers.mjs ${name}\` on Debian with network, or start Docker (${image}), or install ${program} and set QUORUM_LOCK_SERVERS=path`;
+  const { program, image, installation } = recipes[name];
+  const elsewhere = `, or start Docker (${image}), or install ${program} and set QUORUM_LOCK_SERVERS=path`;
+  const help = `get it with \`node scripts/servers.mjs ${name}\` on Debian with network${installation === undefined ? elsewhere : ""}`;
   return { missing: `${name} is missing (${reasons.join(" | ")}); ${help}`.replaceAll("\n", " ") };
 }
 
@@ -110,6 +111,7 @@ const from = {
   },
 
   async docker(name) {
+    refuseInstallation(name);
     await runBounded("docker", ["info", "--format", "{{.ServerVersion}}"], { timeoutMs: dockerTimeoutMs });
     const { image } = recipes[name];
     // Fetched here, where time is allowed for it, and not inside the first test that starts it.
@@ -130,9 +132,10 @@ const from = {
   },
 
   async path(name) {
+    refuseInstallation(name);
     const { program } = recipes[name];
     const printed = await runBounded(program, ["--version"], { timeoutMs: versionTimeoutMs });
-    const version = /\bv=(\S+)/.exec(printed)?.[1];
+    const version = versionIn(printed);
     if (version === undefined)
       throw new Error(`${program} --version printed ${JSON.stringify(printed.trim())}`);
     // A test that names a version is about that version.
@@ -150,6 +153,12 @@ const from = {
     };
   },
 };
+
+/** @param {ServerName} name */
+function refuseInstallation(name) {
+  if (recipes[name].installation !== undefined)
+    throw new Error("the test harness runs this server from Debian packages only");
+}
 
 /** @param {readonly string[]} words @returns {Promise<number>} the exit code */
 async function main(words) {

@@ -64,6 +64,9 @@ export type ErrorCode =
   | "CLOSED"
   | "LEASE_LOST"
   | "STALE_TOKEN"
+  | "NO_TRANSACTION"
+  | "MARKS_MISSING"
+  | "MARK_BROKEN"
   | BackendErrorCode;
 
 /** The base of all errors that quorum-lock throws on purpose. Told apart by `code`. */
@@ -334,13 +337,64 @@ export class StaleTokenError extends QuorumLockError {
   /** The highest token that the resource has seen. */
   readonly highest: bigint;
 
-  constructor(key: string, tokens: { readonly token: bigint; readonly highest: bigint }) {
+  /** `todo`: what the caller has to do about it. */
+  constructor(
+    key: string,
+    seen: { readonly token: bigint; readonly highest: bigint; readonly todo?: string },
+  ) {
     super(
-      `write refused: token ${tokens.token} of ${show(key)} is stale, the resource has seen token ${tokens.highest}`,
+      `write refused: token ${seen.token} of ${show(key)} is stale, the resource has seen token ${seen.highest}` +
+        (seen.todo === undefined ? "" : `; ${seen.todo}`),
     );
     this.key = key;
-    this.token = tokens.token;
-    this.highest = tokens.highest;
+    this.token = seen.token;
+    this.highest = seen.highest;
+  }
+}
+
+/**
+ * `NO_TRANSACTION`: a guard was called outside a transaction, where its check would be over before the write. Nothing
+ * is protected by that call.
+ */
+export class NoTransactionError extends QuorumLockError {
+  override readonly name: string = "NoTransactionError";
+  readonly code = "NO_TRANSACTION";
+
+  constructor(guard: string) {
+    super(
+      `${guard} was called outside a transaction: the check would be over before the write. Send BEGIN on the same ` +
+        `connection first (a pool may give each query another one), then the guard, the write and COMMIT`,
+    );
+  }
+}
+
+/** `MARKS_MISSING`: the table in which a guard keeps its marks does not exist. Names the statement that makes it. */
+export class MarksMissingError extends QuorumLockError {
+  override readonly name: string = "MarksMissingError";
+  readonly code = "MARKS_MISSING";
+  readonly table: string;
+  /** What to run, once, before the first guarded write. */
+  readonly statement: string;
+
+  constructor(table: string, statement: string, cause: unknown) {
+    super(`the guard's table ${table} does not exist; run once: ${statement}`, { cause });
+    this.table = table;
+    this.statement = statement;
+  }
+}
+
+/** `MARK_BROKEN`: what is stored as the mark of a key is no token, so that nothing can be compared. Nothing was written. */
+export class MarkBrokenError extends QuorumLockError {
+  override readonly name: string = "MarkBrokenError";
+  readonly code = "MARK_BROKEN";
+  readonly key: string;
+
+  constructor(key: string, where: string, cause?: unknown) {
+    super(
+      `write refused: the mark of ${show(key)} in ${where} is no token; somebody else writes there`,
+      cause === undefined ? undefined : { cause },
+    );
+    this.key = key;
   }
 }
 

@@ -28,7 +28,10 @@ export {
   InvalidOptionError,
   LeaseLostError,
   LockHeldError,
+  MarkBrokenError,
+  MarksMissingError,
   NoQuorumError,
+  NoTransactionError,
   QuarantinedError,
   QuorumLockError,
   SameBackendError,
@@ -37,6 +40,7 @@ export {
 export type { BackendErrorCode, ErrorCode, LossReason, RefusalData, VoteReport } from "./errors.js";
 export { createHighWaterMarks, guardInProcess } from "./guard/in-process.js";
 export type { HighWaterMarks } from "./guard/in-process.js";
+export type { GuardedLease } from "./guard/lease.js";
 export type { LeaseEvent, LockerEventName, LockerEvents, ReleaseOutcome } from "./lock/events.js";
 export type { Lease, LeaseJson } from "./lock/lease.js";
 export { createLocker } from "./lock/locker.js";

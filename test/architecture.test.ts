@@ -76,7 +76,7 @@ const RULES: readonly {
   { row: "errors.ts", of: /^errors$/, may: /^$/, types: /^engine\// },
   { row: "options.ts", of: /^options$/, may: /^(engine\/|errors$)/, types: /^(engine\/|backend$)/ },
   { row: "lock/", of: /^lock\//, may: /^(lock\/|engine\/|errors$|options$)/, types: /^backend$/ },
-  { row: "guard/", of: /^guard\//, may: /^(engine\/token$|errors$)/ },
+  { row: "guard/", of: /^guard\//, may: /^(guard\/|engine\/token$|errors$)/ },
   {
     row: "adapters/redis",
     of: /^adapters\/redis(\/|$)/,

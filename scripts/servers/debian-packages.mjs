@@ -9,9 +9,10 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { gatherInstallation, invocationOfInstallation } from "./installation.mjs";
 import { placeFolder, withScratch } from "./place-folder.mjs";
 import { debianArchitecture, privateApt } from "./private-apt.mjs";
-import { recipes } from "./recipes.mjs";
+import { notUnpacked, recipes } from "./recipes.mjs";
 import { runBounded } from "./run-bounded.mjs";
 
 /** @typedef {import("./recipes.mjs").ServerName} ServerName */
@@ -119,13 +120,20 @@ async function bringOne(what) {
   const platform = platforms[architecture];
   if (platform === undefined)
     throw new Error(`no loader is known here for Debian's architecture ${architecture}`);
-  const { suite, packageName, binary, program } = recipes[name];
+  const { suite, packageName, binary, program, installation } = recipes[name];
   const archives = await (await what.aptOf(suite)).download(packageName);
   const root = join(scratch, `${name}-root`);
-  for (const archive of archives)
+  for (const archive of archives) {
+    if (notUnpacked.has(basename(archive).split("_", 1)[0] ?? "")) continue;
     await runBounded("dpkg", ["-x", archive, root], { timeoutMs: commandTimeoutMs });
+  }
   const entry = join(scratch, name);
-  await gather({ root, entry, binary, program, ...platform });
+  const further = installation?.programs.map((path) => join("usr", path)) ?? [];
+  await gather({ root, entry, binaries: [binary, ...further], ...platform });
+  if (installation === undefined) {
+    await mkdir(join(entry, "bin"));
+    await copyFile(join(root, binary), join(entry, "bin", program));
+  } else await gatherInstallation({ root, entry, binary, installation });
   const own = archives.find((archive) => basename(archive).startsWith(`${packageName}_`));
   await finish(entry, {
     layout,
@@ -133,7 +141,7 @@ async function bringOne(what) {
     version: "",
     source: `${own === undefined ? packageName : decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`,
     loader: join("lib", platform.loader),
-    program: join("bin", program),
+    program: installation === undefined ? join("bin", program) : binary.slice("usr/".length),
   });
   await placeFolder(entry, join(serversFolder, name), async () => (await cachedServer(name)) !== undefined);
   const server = await cachedServer(name);
@@ -142,9 +150,9 @@ async function bringOne(what) {
 }
 
 /**
- * Copies the binary, the loader and every library it needs into one flat folder: 8 MB instead of 60, and a library that is not among the
+ * Copies the loader and every library that the binaries need into one flat folder: 8 MB instead of 60, and a library that is not among the
  * unpacked ones shows here and not on the first machine that happens to lack it.
- * @param {{ root: string, entry: string, binary: string, program: string, triplet: string, loader: string }} what
+ * @param {{ root: string, entry: string, binaries: readonly string[], triplet: string, loader: string }} what
  */
 async function gather(what) {
   const { root, entry, triplet } = what;
@@ -153,20 +161,20 @@ async function gather(what) {
   );
   const loader = folders.map((folder) => join(folder, what.loader)).find((path) => existsSync(path));
   if (loader === undefined) throw new Error(`the unpacked C library has no ${what.loader}`);
-  const printed = await runBounded(
-    loader,
-    ["--inhibit-cache", "--library-path", folders.join(":"), "--list", join(root, what.binary)],
-    { timeoutMs: commandTimeoutMs },
-  );
   await mkdir(join(entry, "lib"), { recursive: true });
-  await mkdir(join(entry, "bin"));
   await copyFile(loader, join(entry, "lib", what.loader));
-  await copyFile(join(root, what.binary), join(entry, "bin", what.program));
-  for (const [, name = "", path = ""] of printed.matchAll(/^\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$/gm)) {
-    if (basename(name) === what.loader) continue;
-    if (!path.startsWith(`${root}/`))
-      throw new Error(`${what.program} needs ${name}, which its packages do not bring (${path})`);
-    await copyFile(path, join(entry, "lib", basename(name)));
+  for (const binary of what.binaries) {
+    const printed = await runBounded(
+      loader,
+      ["--inhibit-cache", "--library-path", folders.join(":"), "--list", join(root, binary)],
+      { timeoutMs: commandTimeoutMs },
+    );
+    for (const [, name = "", path = ""] of printed.matchAll(/^\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$/gm)) {
+      if (basename(name) === what.loader) continue;
+      if (!path.startsWith(`${root}/`))
+        throw new Error(`${basename(binary)} needs ${name}, which its packages do not bring (${path})`);
+      await copyFile(path, join(entry, "lib", basename(name)));
+    }
   }
 }
 
@@ -176,11 +184,20 @@ async function finish(folder, entry) {
   const printed = await runBounded(invocation.command, [...invocation.args, "--version"], {
     timeoutMs: commandTimeoutMs,
   });
-  const version = /\bv=(\S+)/.exec(printed)?.[1];
+  const version = versionIn(printed);
   if (version === undefined)
     throw new Error(`${basename(entry.program)} --version printed ${JSON.stringify(printed.trim())}`);
-  await provePing(invocation);
+  // Of an installation the first use makes a data folder, which is slow, and shows what is missing.
+  if (entry.program.startsWith("bin/")) await provePing(invocation);
   await writeFile(join(folder, "server.json"), `${JSON.stringify({ ...entry, version }, null, 2)}\n`);
+}
+
+/**
+ * What `--version` of a server says: "v=7.0.15", "postgres (PostgreSQL) 15.20", "Ver 10.11.19-MariaDB".
+ * @param {string} printed
+ */
+export function versionIn(printed) {
+  return /(?:\bv=|\(PostgreSQL\) |\bVer )(\d[\d.]*)/.exec(printed)?.[1];
 }
 
 /** @param {{ command: string, args: string[] }} invocation */
@@ -243,6 +260,7 @@ function pings(path) {
 
 /** @param {string} folder @param {Entry} entry */
 function invocationOf(folder, entry) {
+  if (!entry.program.startsWith("bin/")) return invocationOfInstallation(folder, entry.program);
   // The host's library cache is shut out; the name is set because the server reads from it what it is to be.
   const args = ["--inhibit-cache", "--library-path", join(folder, "lib"), "--argv0", basename(entry.program)];
   return { command: join(folder, entry.loader), args: [...args, join(folder, entry.program)] };

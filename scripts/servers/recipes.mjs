@@ -1,7 +1,7 @@
 // The servers the tests know: where Debian has them, and the container image that stands in elsewhere.
 // @ts-check
 
-/** @typedef {"redis-7" | "redis-8" | "valkey-8"} ServerName */
+/** @typedef {"redis-7" | "redis-8" | "valkey-8" | "postgres" | "mariadb"} ServerName */
 
 /**
  * @typedef {object} Recipe
@@ -10,6 +10,15 @@
  * @property {string} binary inside the package
  * @property {string} program the name the binary must be called by, and the one looked for on PATH
  * @property {string} image
+ * @property {Installation} [installation] where the server is more than one program; the test harness then runs it from Debian packages only
+ */
+
+/**
+ * What else a server needs of its packages, at the same places as there, since it looks for its files relative to itself.
+ * @typedef {object} Installation
+ * @property {readonly string[]} programs below usr/, beside `binary`
+ * @property {readonly string[]} trees below usr/, copied whole
+ * @property {readonly string[]} without names inside the trees that are left out
  */
 
 // The server is one binary with redis-check-rdb: it looks at argv[0] to know which of the two it is. It lies in the -tools package; the
@@ -37,10 +46,44 @@ export const recipes = {
     program: "valkey-server",
     image: "valkey/valkey:8",
   },
+  postgres: {
+    suite: "bookworm",
+    packageName: "postgresql-15",
+    binary: "usr/lib/postgresql/15/bin/postgres",
+    program: "postgres",
+    image: "postgres:15",
+    installation: {
+      programs: ["lib/postgresql/15/bin/initdb"],
+      trees: ["lib/postgresql/15/lib", "share/postgresql/15"],
+      without: ["bitcode", "llvmjit.so", "llvmjit_types.bc", "man"],
+    },
+  },
+  mariadb: {
+    suite: "bookworm",
+    packageName: "mariadb-server-core",
+    binary: "usr/sbin/mariadbd",
+    program: "mariadbd",
+    image: "mariadb:10.11",
+    installation: {
+      programs: [],
+      trees: ["share/mysql"],
+      without: [],
+    },
+  },
 };
 
+/** Fetched with what depends on them, but not unpacked: large, and needed by nothing that is kept. */
+export const notUnpacked = new Set([
+  "libllvm14",
+  "libz3-4",
+  "locales",
+  "perl-base",
+  "perl-modules-5.36",
+  "libperl5.36",
+]);
+
 /** @type {readonly ServerName[]} */
-export const serverNames = ["redis-7", "redis-8", "valkey-8"];
+export const serverNames = ["redis-7", "redis-8", "valkey-8", "postgres", "mariadb"];
 
 /** @param {string} text @returns {text is ServerName} */
 export function isServerName(text) {

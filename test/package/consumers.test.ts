@@ -23,7 +23,8 @@ describe("the package, installed without any client", () => {
   test("can be imported, and so can every entry point", async () => {
     await project.write(
       "all.mjs",
-      `for (const entry of ["quorum-lock", "quorum-lock/redis", "quorum-lock/memory", "quorum-lock/testing"]) {
+      `for (const entry of ["quorum-lock", "quorum-lock/redis", "quorum-lock/memory", "quorum-lock/testing",
+         "quorum-lock/guard/postgres", "quorum-lock/guard/mysql", "quorum-lock/guard/redis", "quorum-lock/guard/http"]) {
          const names = Object.keys(await import(entry));
          if (names.length === 0) throw new Error(entry + " exports nothing");
        }

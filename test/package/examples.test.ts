@@ -37,7 +37,7 @@ function commentExamples(file: string): readonly { name: string; code: string }[
 describe("examples", () => {
   let project: Installed;
   beforeAll(async () => {
-    project = await install(["typescript", "@types/node", "undici-types", "ioredis"]);
+    project = await install(["typescript", "@types/node", "undici-types", "ioredis", "pg", "@types/pg", "mysql2"]);
   });
   afterAll(() => project.remove());
 

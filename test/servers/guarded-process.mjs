@@ -29,7 +29,8 @@ process.on("exit", () => {
 });
 
 /**
- * @param {{ command: string, args: readonly string[], env?: Readonly<Record<string, string>> }} program
+ * @param {{ command: string, args: readonly string[], env?: Readonly<Record<string, string>>, uid?: number | undefined }} program with `uid` it
+ *   runs as that user, who must own `place.folder`
  * @param {{ folder: string, output: number }} place `folder` is removed when this process dies before the program did; `output` is the
  *   open file that takes stdout and stderr (a pipe would stop the program whenever we are busy)
  * @returns {GuardedProcess}
@@ -39,6 +40,7 @@ export function startGuarded(program, place) {
     cwd: place.folder,
     env: { ...process.env, ...program.env },
     stdio: ["ignore", place.output, place.output, "pipe"],
+    ...(program.uid === undefined ? {} : { uid: program.uid, gid: program.uid }),
   });
   const { pid } = child;
   if (pid === undefined) throw new Error("/bin/sh could not be started");

@@ -70,7 +70,7 @@ for (const name of ["redis-7", "redis-8", "valkey-8"] as const) {
       const redis = await redisOf(server);
       expect(await redis.cli("PING")).toBe("PONG");
       const info = String(await redis.cli("INFO", "server"));
-      expect(info).toMatch(productOf[server]);
+      expect(info).toMatch(productOf[name]);
       expect(info).toContain(redis.version);
       expect(info).toContain(`tcp_port:${redis.port}`);
     });
