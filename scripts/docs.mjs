@@ -61,21 +61,22 @@ function optionTables() {
     retryDelayMsMax: ["retryDelayMsMin", LIMITS.retryDelayMsMax],
     quorum: ["a majority", "all"],
     backends: [1, `${LIMITS.backendsMax} of them`],
+    restartGuard: ['`"auto"`', '`"strict"` or `"off"`'],
   };
   const text = (bound) => (typeof bound === "number" ? figure(bound) : bound);
-  const rows = (name) =>
+  const rows = (name, ofLocker) =>
     members(source, name).map(({ member, text: what }) => [
       `\`${member}\``,
-      figure(DEFAULTS[member]),
+      ofLocker && member in DEFAULTS ? "the locker's" : figure(DEFAULTS[member]),
       member in range ? `${text(range[member][0])} to ${text(range[member][1])}` : "",
-      plain(what.replace(/ Default [^.]*\.$/, "")),
+      plain(member in DEFAULTS ? what.replace(/ Default [^.]*\.$/, "") : what),
     ]);
   const head = ["option", "default", "allowed", "what it does"];
   return [
     "## createLocker(options)",
     table(head, rows("LockerOptions")),
     "## acquire, tryAcquire, withLock",
-    table(head, rows("AcquireOptions")),
+    table(head, rows("AcquireOptions", true)),
     `Keys: non-empty strings of well-formed Unicode, at most ${LIMITS.keyBytesMax} bytes in UTF-8.`,
   ].join("\n\n");
 }

@@ -96,8 +96,7 @@ export interface ExtendRequest {
 
 /** An expiry never shrinks. "not-owner": no live lock of this owner, and none was made. */
 export type ExtendReply =
-  | { readonly kind: "extended" | "recreated" | "not-owner"; readonly identity: BackendIdentity }
-  | Quarantined;
+  { readonly kind: "extended" | "recreated" | "not-owner"; readonly identity: BackendIdentity } | Quarantined;
 
 /** "not-owner": no live lock of this owner was there. */
 export type ReleaseReply = "released" | "not-owner";
@@ -105,8 +104,7 @@ export type ReleaseReply = "released" | "not-owner";
 /** What one backend holds for one key. */
 export interface KeyRecord {
   /** The live lock, if there is one. */
-  readonly lock:
-    { readonly owner: string; readonly fence: bigint; readonly remainingMs: number } | undefined;
+  readonly lock: { readonly owner: string; readonly fence: bigint; readonly remainingMs: number } | undefined;
   /** The counter; 0 when there is none. */
   readonly counter: bigint;
 }

@@ -76,8 +76,10 @@ export abstract class QuorumLockError extends Error {
   /** Its data for logs and other programs; tokens as text, since a bigint is no JSON. */
   toJSON(): object {
     const fields: Record<string, unknown> = { message: this.message };
-    for (const [name, value] of Object.entries(this))
-      fields[name] = typeof value === "bigint" ? `${value}` : value;
+    for (const [name, value] of Object.entries(this)) {
+      // A job's result is its own business, and may be anything.
+      if (name !== "result") fields[name] = typeof value === "bigint" ? `${value}` : value;
+    }
     return fields;
   }
 }
@@ -94,7 +96,21 @@ export class InvalidOptionError extends QuorumLockError {
     super(`option ${option} must be ${rule}; got ${show(value)}`);
     this.option = option;
     this.rule = rule;
-    this.value = value;
+    // An object may hold a password, and errors are logged.
+    this.value = typeof value === "object" && value !== null ? show(value) : value;
+  }
+}
+
+/** A misspelt option must not be a silent default. `which` names the options in the message. */
+export function refuseUnknownOptions(options: object, known: ReadonlySet<string>, which: string): void {
+  if (typeof options !== "object" || options === null)
+    throw new InvalidOptionError("options", "an object", options);
+  for (const option of Object.keys(options)) {
+    const value: unknown = Reflect.get(options, option);
+    if (value === null) throw new InvalidOptionError(option, "left out rather than null", null);
+    if (!known.has(option)) {
+      throw new InvalidOptionError(option, `one of ${which}: ${[...known].join(", ")}`, value);
+    }
   }
 }
 
@@ -182,16 +198,24 @@ interface MarkedFigures {
   readonly backends: number;
   readonly quorum: number;
   readonly maxTtlMs: number;
+  /** What they say of the memory of the backend. */
+  readonly memory?: string | undefined;
 }
 
 /** What every adapter throws when a mark was written by clients that are configured otherwise. */
-export function markMismatch(backend: string, marked: MarkedFigures, ours: MarkedFigures): BackendError {
+export function markMismatch(
+  where: { readonly backend: string; readonly mark: string },
+  marked: MarkedFigures,
+  ours: MarkedFigures,
+): BackendError {
   const text = (figures: MarkedFigures): string =>
-    `${figures.backends} backends, quorum ${figures.quorum}, maxTtlMs ${figures.maxTtlMs}`;
+    `${figures.backends} ${figures.backends === 1 ? "backend" : "backends"}, quorum ${figures.quorum}, ` +
+    `maxTtlMs ${figures.maxTtlMs}${figures.memory === undefined ? "" : `, ${figures.memory}`}`;
   const what =
     `its mark was written by clients with ${text(marked)}; this one is configured with ${text(ours)}. ` +
-    `All clients of a backend must use the same figures`;
-  return new BackendError("BACKEND_MARK_MISMATCH", { backend, what });
+    `All clients of a backend must use the same figures. If nobody uses the others any more: stop all clients, wait ` +
+    `until the longest TTL has passed, delete ${where.mark} there, start`;
+  return new BackendError("BACKEND_MARK_MISMATCH", { backend: where.backend, what });
 }
 
 /** What the errors of a refused acquire share. */
@@ -428,7 +452,7 @@ function voteText(vote: VoteReport): string {
     case "quarantined":
       return `${vote.backend} in quarantine${remaining}`;
     case "no-answer":
-      return `${vote.backend} had not answered after ${seconds(vote.elapsedMs)}`;
+      return `${vote.backend} was not waited for`;
     case "fault":
       return vote.error === undefined ? `${vote.backend} failed` : withoutPrefix(vote);
   }

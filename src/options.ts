@@ -4,7 +4,13 @@ import { isQuorum, majority } from "./engine/quorum.js";
 import type { RetryBounds } from "./engine/schedule.js";
 import type { System } from "./engine/time.js";
 import { quarantineMs, validityMs, type ClockBounds } from "./engine/validity.js";
-import { InvalidKeyError, InvalidOptionError, SameBackendError, show } from "./errors.js";
+import {
+  InvalidKeyError,
+  InvalidOptionError,
+  SameBackendError,
+  refuseUnknownOptions,
+  show,
+} from "./errors.js";
 
 /** Anything with pino's methods. Each call gets an object with the fields and a text. */
 export interface Logger {
@@ -129,7 +135,7 @@ export function resolveOptions(options: LockerOptions): ResolvedOptions {
   if (typeof options !== "object" || options === null) {
     throw new InvalidOptionError("options", "an object with `backends`", options);
   }
-  refuseUnknown(options, LOCKER_OPTIONS, "");
+  refuseUnknownOptions(options, LOCKER_OPTIONS, "the options");
   const backends = resolveBackends(options.backends);
   const maxTtlMs = whole("maxTtlMs", options.maxTtlMs ?? DEFAULTS.maxTtlMs, {
     min: LIMITS.ttlMsMin,
@@ -218,10 +224,7 @@ export function resolveAcquire(
   locker: ResolvedOptions,
   defaults: { readonly keepAlive: boolean },
 ): ResolvedAcquire {
-  if (typeof options !== "object" || options === null) {
-    throw new InvalidOptionError("options", "an object", options);
-  }
-  refuseUnknown(options, ACQUIRE_OPTIONS, "acquire ");
+  refuseUnknownOptions(options, ACQUIRE_OPTIONS, "the acquire options");
   const { ttlMs, waitMs, signal, keepAlive } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new InvalidOptionError("signal", "an AbortSignal", signal);
@@ -355,20 +358,4 @@ function oneOf<T extends string>(option: string, value: T, allowed: readonly T[]
     throw new InvalidOptionError(option, `one of ${allowed.map((each) => show(each)).join(", ")}`, value);
   }
   return value;
-}
-
-/** A misspelt option must not be a silent default. */
-function refuseUnknown(options: object, known: ReadonlySet<string>, which: string): void {
-  for (const option of Object.keys(options)) {
-    if (Reflect.get(options, option) === null) {
-      throw new InvalidOptionError(option, "left out rather than null", null);
-    }
-    if (!known.has(option)) {
-      throw new InvalidOptionError(
-        option,
-        `one of the ${which}options ${[...known].join(", ")}`,
-        Reflect.get(options, option),
-      );
-    }
-  }
 }

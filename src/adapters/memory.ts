@@ -21,7 +21,7 @@ import type {
   StatusReply,
 } from "../backend.js";
 import { clampProposal, higherFence, mintFence, skewMicros } from "../engine/token.js";
-import { BackendError, markMismatch } from "../errors.js";
+import { BackendError, markMismatch, refuseUnknownOptions } from "../errors.js";
 
 /** The clocks of one memory backend. */
 export interface MemoryClock {
@@ -64,6 +64,8 @@ interface Mark {
   readonly backends: number;
   readonly quorum: number;
   readonly maxTtlMs: number;
+  /** Written by clients that reckon with lost memory. */
+  readonly guarded: boolean;
   readonly joined: boolean;
   readonly quarantinedUntil: number;
   readonly identity: BackendIdentity;
@@ -77,6 +79,8 @@ const PROCESS_CLOCK: MemoryClock = {
 };
 
 const SWEEP_EVERY = 1024;
+
+const OPTIONS: ReadonlySet<string> = new Set<keyof MemoryOptions>(["name", "clock", "newIncarnation"]);
 
 let unnamed = 0;
 
@@ -94,6 +98,7 @@ let unnamed = 0;
  * ```
  */
 export function memory(options: MemoryOptions = {}): MemoryBackend {
+  refuseUnknownOptions(options, OPTIONS, "the options of memory()");
   const name = options.name ?? `memory-${++unnamed}`;
   const clock = options.clock ?? PROCESS_CLOCK;
   const newIncarnation = options.newIncarnation ?? (() => randomBytes(16).toString("hex"));
@@ -107,26 +112,33 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
 
     /** The mark of this memory, written when it is missing or belongs to another; refuses another configuration. */
     function currentMark(): Mark {
-      if (mark === undefined || mark.incarnation !== incarnation) {
-        const { backends, quorum, maxTtlMs } = deployment;
-        const quarantine = deployment.restartGuard === "off" ? 0 : deployment.quarantineMs;
+      const { backends, quorum, maxTtlMs } = deployment;
+      const guarded = deployment.restartGuard !== "off";
+      if (
+        mark !== undefined &&
+        (mark.backends !== backends ||
+          mark.quorum !== quorum ||
+          mark.maxTtlMs !== maxTtlMs ||
+          mark.guarded !== guarded)
+      ) {
+        const memoryOf = (of: boolean): string => (of ? "volatile" : 'restartGuard: "off"');
+        const marked = { ...mark, memory: memoryOf(mark.guarded) };
+        throw markMismatch({ backend: name, mark: "its mark" }, marked, {
+          ...deployment,
+          memory: memoryOf(guarded),
+        });
+      }
+      if (mark?.incarnation !== incarnation) {
         mark = {
           incarnation,
           backends,
           quorum,
           maxTtlMs,
+          guarded,
           joined: mark !== undefined,
-          quarantinedUntil: clock.nowMs() + quarantine,
+          quarantinedUntil: clock.nowMs() + (guarded ? deployment.quarantineMs : 0),
           identity: { serverId: incarnation, incarnation },
         };
-      }
-      const { backends, quorum, maxTtlMs } = mark;
-      if (
-        backends !== deployment.backends ||
-        quorum !== deployment.quorum ||
-        maxTtlMs !== deployment.maxTtlMs
-      ) {
-        throw markMismatch(name, mark, deployment);
       }
       return mark;
     }

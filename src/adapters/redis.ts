@@ -1,6 +1,6 @@
 /** Redis and Valkey through an ioredis client: single server, Sentinel or Cluster. */
 import type { Backend, BackendSession, Capabilities, Deployment } from "../backend.js";
-import { BackendError, InvalidOptionError } from "../errors.js";
+import { BackendError, InvalidOptionError, refuseUnknownOptions } from "../errors.js";
 import { nameOf, type RedisLike } from "./redis/client.js";
 import { openSession } from "./redis/session.js";
 
@@ -21,6 +21,7 @@ export interface RedisBackendOptions {
   readonly prefix?: string;
 }
 
+const OPTIONS: ReadonlySet<string> = new Set<keyof RedisBackendOptions>(["name", "durable", "prefix"]);
 const PREFIX = /^[\w-]{1,32}$/;
 
 /** Keys are stored in whole milliseconds; see `docs/protocol.md`. */
@@ -49,6 +50,7 @@ export function redis(client: RedisLike, options: RedisBackendOptions = {}): Bac
   if (typeof client?.evalsha !== "function" || typeof client.duplicate !== "function") {
     throw new InvalidOptionError("redis(client)", "an ioredis client (Redis or Cluster)", client);
   }
+  refuseUnknownOptions(options, OPTIONS, "the options of redis()");
   const { durable = false, prefix = "ql" } = options;
   if (typeof durable !== "boolean")
     throw new InvalidOptionError("redis(…, { durable })", "true or false", durable);

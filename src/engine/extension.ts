@@ -31,6 +31,13 @@ export function castExtend(extension: Extension, index: number, vote: ExtendVote
   return { ...extension, votes: extension.votes.with(index, vote) };
 }
 
+/** The round after the vote of backend number `index` turned out to be that of another one. */
+export function revokeExtend(extension: Extension, index: number): Extension {
+  const vote = extension.votes[index];
+  if (vote === undefined || vote === "fault") return extension;
+  return { ...extension, votes: extension.votes.with(index, "fault") };
+}
+
 /** Whether the round is decided at `now`. */
 export function extensionVerdict(extension: Extension, now: Instant): ExtensionVerdict {
   let confirmed = 0;

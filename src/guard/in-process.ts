@@ -47,5 +47,8 @@ export function guardInProcess(
   lease: { readonly key: string; readonly token: bigint },
 ): void {
   if (marks.advance(lease.key, lease.token)) return;
-  throw new StaleTokenError(lease.key, { token: lease.token, highest: marks.highest(lease.key) ?? lease.token });
+  throw new StaleTokenError(lease.key, {
+    token: lease.token,
+    highest: marks.highest(lease.key) ?? lease.token,
+  });
 }

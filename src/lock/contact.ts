@@ -53,7 +53,7 @@ export function createContact(context: ContactContext): Contact {
   let seen: FirstContact = startFirstContact(links.length);
   let quarantineTold: readonly (string | undefined)[] = links.map(() => undefined);
 
-  function identify(link: Link, identity: BackendIdentity): void {
+  function identify(link: Link, identity: BackendIdentity | undefined): void {
     link.identity = identity;
     for (const each of links) {
       each.twin = links.find(
@@ -118,6 +118,8 @@ export function createContact(context: ContactContext): Contact {
     clock: () => seen.clock,
     answered,
     failed(link: Link, fault: BackendError): void {
+      // Whoever is reached next under its address may be another one.
+      if (fault.code === "BACKEND_NOT_CONNECTED" && link.identity !== undefined) identify(link, undefined);
       if (fault.code === "BACKEND_MARK_MISMATCH") {
         mismatches.set(link, fault);
       }

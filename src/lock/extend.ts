@@ -4,6 +4,7 @@ import {
   castExtend,
   extensionVerdict,
   mayHeal,
+  revokeExtend,
   startExtension,
   type ExtendVote,
 } from "../engine/extension.js";
@@ -11,7 +12,7 @@ import { elapsedMs, type Instant } from "../engine/time.js";
 import { requestDeadlineMs } from "../engine/schedule.js";
 import { BackendError, type VoteReport } from "../errors.js";
 import type { Link } from "./link.js";
-import { timeout, type Grant, type Quorum } from "./poll.js";
+import { isLate, READ_MS, timeout, type Grant, type Quorum } from "./poll.js";
 import { grantedLate, releaseDebt } from "./release.js";
 
 /** How an extension round ended. "over": the lease ended meanwhile. */
@@ -77,6 +78,10 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
     }
 
     function decide(): void {
+      // A vote that was cast before its backend turned out to be another's server does not count either.
+      for (const { index, twin } of links) {
+        if (twin !== undefined) extension = revokeExtend(extension, index);
+      }
       const verdict = extensionVerdict(extension, system.look());
       switch (verdict) {
         case "pending":
@@ -104,14 +109,21 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
       return links.map((link, index) => report(link, answers[index], answeredAt[index] || elapsed));
     }
 
-    const timer = system.startTimer("work", requestDeadlineMs(ttlMs), () => {
+    const deadlineMs = requestDeadlineMs(ttlMs);
+    let timer = system.startTimer("work", deadlineMs, () => {
+      if (isLate(elapsedMs(sentAt, system.now()), deadlineMs)) {
+        timer = system.startTimer("work", READ_MS, giveUpNow);
+      } else giveUpNow();
+    });
+
+    function giveUpNow(): void {
       for (const link of links) {
         if (settled || answers[link.index] !== undefined) continue;
         const fault = timeout(link, elapsedMs(sentAt, system.now()));
         link.timedOut(fault);
         onFault(link, fault);
       }
-    });
+    }
 
     for (const link of links) {
       const heal = mayHeal(confirmations[link.index], link.identity?.incarnation, {

@@ -3,22 +3,18 @@
  * reach the backend (a release after a lost reply, a join) is owed and sent again until it was answered.
  */
 import type { Backend, BackendIdentity, BackendSession, Deployment } from "../backend.js";
-import { elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
-import { BackendError } from "../errors.js";
+import type { Instant, System, Timer } from "../engine/time.js";
+import { BackendError, type BackendErrorCode } from "../errors.js";
 import type { Reporter } from "./events.js";
+import { createSilence } from "./silence.js";
 
-/** So many requests may be unanswered by a backend that has been silent for longer than a deadline. */
-const SILENT_MAX = 32;
-/** So many, by one that has been silent for {@link HUSH_MS}: a busy locker would send thousands until the deadline. */
-const HUSHED_MAX = 512;
-const HUSH_MS = 100;
-/** So many may be unanswered at any time. */
-const IN_FLIGHT_MAX = 16_384;
 /** So many debts are remembered; beyond it the oldest is dropped, which its TTL makes harmless. */
 const DEBTS_MAX = 1_024;
 const DEBTS_AT_ONCE = 16;
 const REPAY_DELAY_MS_MIN = 50;
 const REPAY_DELAY_MS_MAX = 1_000;
+/** Faults that concern one key and say nothing of the backend. */
+const OF_ONE_KEY: ReadonlySet<BackendErrorCode> = new Set(["BACKEND_WRONG_TYPE", "BACKEND_COUNTER_BROKEN"]);
 
 /** Something that a backend must still be told. */
 export interface Debt {
@@ -67,12 +63,9 @@ export interface LinkContext {
 export function createLink(backend: Backend, index: number, context: LinkContext): Link {
   const { system, reporter } = context;
   const session = backend.open(context.deployment);
+  const silence = createSilence(system, context.silenceMs);
   const debts = new Map<string, Debt>();
   let inFlight = 0;
-  /** The last answer, or the send since which one is owed. */
-  let quietSince = system.now();
-  /** The last request that was sent although the backend is silent. */
-  let probedAt = quietSince;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -83,17 +76,16 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     onReply: (reply: T) => void,
     onFault: (fault: BackendError) => void,
   ): void {
-    const now = system.now();
-    if (mustWait(now)) {
+    if (silence.refuses(inFlight, system.now())) {
       void Promise.resolve().then(() => onFault(silent()));
       return;
     }
-    if (inFlight === 0) quietSince = now;
+    silence.sent();
     inFlight++;
     attempt(call).then(
       (reply) => {
         inFlight--;
-        quietSince = system.now();
+        silence.answered();
         if (healthy !== true) becameHealthy();
         try {
           onReply(reply);
@@ -106,7 +98,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         inFlight--;
         const fault = typed(error);
         // What the close of the session ends is no fault of the backend.
-        if (healthy !== false && !closed) becameFaulty(fault);
+        if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
         onFault(fault);
       },
     );
@@ -118,17 +110,6 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     } catch (error) {
       return Promise.reject(typed(error));
     }
-  }
-
-  function mustWait(now: Instant): boolean {
-    if (inFlight < SILENT_MAX) return false;
-    if (inFlight >= IN_FLIGHT_MAX) return true;
-    const quietMs = elapsedMs(quietSince, now);
-    if (quietMs <= context.silenceMs) return inFlight >= HUSHED_MAX && quietMs > HUSH_MS;
-    // One in every deadline is let through: it may have come back without settling what was lost.
-    if (elapsedMs(probedAt, now) <= context.silenceMs) return true;
-    probedAt = now;
-    return false;
   }
 
   function silent(): BackendError {
@@ -179,7 +160,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   function repay(): void {
     const now = system.look();
     let sent = 0;
-    for (const debt of debts.values()) {
+    for (const debt of [...debts.values()]) {
       if (now >= debt.until) debts.delete(debt.id);
       else if (sent++ < DEBTS_AT_ONCE) pay(debt);
     }
@@ -194,8 +175,13 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         debt.paid?.();
         if (debts.size > 0) repaySoon(REPAY_DELAY_MS_MIN);
       },
-      () => {
+      (fault) => {
         repayDelayMs = Math.min(repayDelayMs * 2, REPAY_DELAY_MS_MAX);
+        if (debts.get(debt.id) === debt) {
+          debts.delete(debt.id);
+          // A key that holds something else holds no lock of ours; whatever else failed goes to the end of the line.
+          if (!OF_ONE_KEY.has(fault.code)) debts.set(debt.id, debt);
+        }
         if (debts.size > 0) repaySoon(repayDelayMs);
       },
     );
@@ -217,13 +203,14 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       if (healthy === true && debts.size > 0) await within(system, withinMs, lastPayment());
       closed = true;
       if (repaying !== undefined) system.cancelTimer(repaying);
+      silence.stop();
       debts.clear();
       await within(system, withinMs, session.close()).catch(() => undefined);
     },
   };
 
   function lastPayment(): Promise<unknown> {
-    const payments = [...debts.values()].slice(0, SILENT_MAX).map(
+    const payments = [...debts.values()].slice(0, DEBTS_AT_ONCE).map(
       (debt) =>
         new Promise<void>((resolve) => {
           send(

@@ -38,6 +38,7 @@ import { createLease, type HeldLease, type Lease } from "./lease.js";
 import { createLink, type Link } from "./link.js";
 import { createLossWatch, type LossWatch } from "./loss-watch.js";
 import type { Quorum } from "./poll.js";
+import { releaseEverywhere } from "./release.js";
 import { processSystem } from "./system.js";
 import { createInterruption } from "./waiting.js";
 
@@ -209,6 +210,13 @@ class QuorumLocker implements Locker {
   ): Promise<T> {
     checkKey(key);
     const [options, job] = typeof optionsOrJob === "function" ? [{}, optionsOrJob] : [optionsOrJob, maybeJob];
+    if (typeof optionsOrJob === "function" && maybeJob !== undefined) {
+      throw new InvalidOptionError(
+        "withLock",
+        "called as (key, job) or (key, options, job)",
+        "(key, job, …)",
+      );
+    }
     if (typeof job !== "function") throw new InvalidOptionError("job", "a function", job);
     const lease = await this.#acquire(
       key,
@@ -233,6 +241,7 @@ class QuorumLocker implements Locker {
     if (this.#closing.interrupted()) {
       // Won in the very turn of the close; its lease would outlive the locker that watches and keeps it.
       acquired.grant.over = true;
+      void releaseEverywhere(this.#parts.quorum, acquired.grant.claim, CLOSE_WITHIN_MS);
       throw new ClosedError();
     }
     return this.#lease(acquired, options);

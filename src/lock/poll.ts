@@ -234,6 +234,13 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 
   function onDeadline(): void {
     if (settle === undefined) return;
+    if (isLate(elapsedMs(startedAt, system.now()), request.deadlineMs)) {
+      timer = system.startTimer("work", READ_MS, giveUpNow);
+    } else giveUpNow();
+  }
+
+  function giveUpNow(): void {
+    if (settle === undefined) return;
     for (const link of links) {
       if (answers[link.index] !== undefined) continue;
       const elapsed = elapsedMs(startedAt, system.now());
@@ -272,6 +279,16 @@ function onlyQuarantined(round: Round): boolean {
     round.seats.every((seat) => seat === "quarantined" || seat === "waiting")
   );
 }
+
+/** Timers run before what has arrived is read; one more turn of the event loop reads it. */
+export const READ_MS = 1;
+
+/** Whether a timer came so late that the process must have been stalled, and answers may lie unread. */
+export function isLate(elapsed: number, deadlineMs: number): boolean {
+  return elapsed > deadlineMs + STALL_MS_MIN;
+}
+
+const STALL_MS_MIN = 5;
 
 /** What {@link onDeadline} says of a backend that never answered. */
 export function timeout(link: Link, afterMs: number): BackendError {

@@ -85,8 +85,12 @@ function bootClock(): () => number {
   }
   const text = Buffer.alloc(64);
   return () => {
-    const seconds = Number.parseFloat(text.toString("latin1", 0, readSync(file, text, 0, text.length, 0)));
-    return seconds * 1000;
+    try {
+      return Number.parseFloat(text.toString("latin1", 0, readSync(file, text, 0, text.length, 0))) * 1000;
+    } catch {
+      // Somebody closed descriptors that were not theirs.
+      return uptime() * 1000;
+    }
   };
 }
 

@@ -90,6 +90,15 @@ export function twinBackend(
 
     function currentMark(): Mark {
       if (is("mark read once per session") && cached !== undefined) return cached;
+      const theirs = mark?.deployment ?? deployment;
+      const differs =
+        (theirs.backends !== deployment.backends && !is("ignores backends")) ||
+        (theirs.quorum !== deployment.quorum && !is("ignores quorum")) ||
+        (theirs.maxTtlMs !== deployment.maxTtlMs && !is("ignores maxTtlMs")) ||
+        (theirs.restartGuard === "off") !== (deployment.restartGuard === "off") ||
+        (theirs.clockSkewMs !== deployment.clockSkewMs && is("refuses all that differs"));
+      if (differs && is("mark is rewritten") && mark !== undefined) mark.deployment = deployment;
+      else if (differs) throw markMismatch({ backend: "twin", mark: "its mark" }, theirs, deployment);
       if (mark === undefined || mark.incarnation !== incarnation) {
         let length = deployment.quarantineMs;
         if (deployment.restartGuard === "off" && !is("restart guard off is ignored")) length = 0;
@@ -105,14 +114,6 @@ export function twinBackend(
           identity: { serverId: incarnation, incarnation },
         };
       }
-      const theirs = mark.deployment;
-      const differs =
-        (theirs.backends !== deployment.backends && !is("ignores backends")) ||
-        (theirs.quorum !== deployment.quorum && !is("ignores quorum")) ||
-        (theirs.maxTtlMs !== deployment.maxTtlMs && !is("ignores maxTtlMs")) ||
-        (theirs.clockSkewMs !== deployment.clockSkewMs && is("refuses all that differs"));
-      if (differs && is("mark is rewritten")) mark.deployment = deployment;
-      else if (differs) throw markMismatch("twin", theirs, deployment);
       cached = mark;
       return mark;
     }

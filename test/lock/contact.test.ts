@@ -103,6 +103,45 @@ describe("clients that are configured otherwise", () => {
   });
 });
 
+describe("a backend whose address comes to lead to another one's server", () => {
+  it("does not count beside it in an extension, in whatever order they answer", async () => {
+    const stage = createStage();
+    const { locker: other } = await startedClient(stage);
+    let moved = false;
+    const process = stage.time.process();
+    const [first, second, third] = stage.memories;
+    if (first === undefined || second === undefined || third === undefined) throw new Error("three backends");
+    const moving: Backend = {
+      ...first,
+      client: {},
+      open(deployment) {
+        const [own, others] = [first.open(deployment), second.open(deployment)];
+        const now = (): typeof own => (moved ? others : own);
+        return {
+          ...own,
+          acquire: (request) => now().acquire(request),
+          release: (key, owner) => now().release(key, owner),
+          async extend(request) {
+            await stage.time.sleep(1);
+            return now().extend(request);
+          },
+        };
+      },
+    };
+    const hung = faulty(third, { sleep: stage.time.sleep });
+    const locker = createLocker({
+      backends: [moving, { ...second, client: {} }, hung],
+      system: process,
+      ttlMs: 1_000,
+    });
+    const lease = await stage.wait(locker.acquire("key"));
+    moved = true;
+    hung.hang();
+    expect((await stage.error(lease.extend())).code).toBe("NO_QUORUM");
+    expect((await stage.wait(other.tryAcquire("key"))).acquired).toBe(false);
+  });
+});
+
 describe("a silent backend", () => {
   it("has a bounded number of requests in flight, and is used again once it answers", async () => {
     const stage = createStage();

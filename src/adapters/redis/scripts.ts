@@ -143,19 +143,25 @@ end`;
  * maxTtlMs quarantineMs randomId. The guard is "volatile": a memory is one server process between two changes of its
  * replication history (run_id alone misses a failover and back) and between two flushes, which the random id tells
  * apart; or "durable" or "off": a memory is its mark. Returns the mark, the server's run_id and its clock in ms. A mark
- * of other figures, or of another format, is left alone.
+ * of other figures, of another guard (the first letter of the incarnation) or of another format is left alone. The probe changes nothing, since a mark has no expiry; Redis 6
+ * has no XX, and would grant locks that it cannot release.
  */
-export const REGISTER: Script = script(`${READ_MARK}${NOW_MS}
+export const REGISTER: Script = script(`
+local probe = redis.pcall('PEXPIRE', KEYS[1], 1, 'XX')
+if type(probe) == 'table' and probe.err and string.find(probe.err, 'number of arg') then return {'old'} end
+${READ_MARK}${NOW_MS}
 local volatile = ARGV[1] == 'volatile'
 local call = volatile and redis.call or redis.pcall
 local server, replication = call('INFO', 'server'), call('INFO', 'replication')
 local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or ''
 local history = type(replication) == 'string' and string.match(replication, 'master_replid:(%w+)') or ''
-local process = volatile and run .. '.' .. history .. '.' or ''
+if volatile and (run == '' or history == '') then return {'blind'} end
+local kind = string.sub(ARGV[1], 1, 1) .. '.'
+local process = volatile and kind .. run .. '.' .. history .. '.' or kind
 local till = ARGV[1] == 'off' and 0 or now + tonumber(ARGV[5])
 if not raw then
   write(process .. ARGV[6], ARGV[2], ARGV[3], ARGV[4], '0', till)
-elseif inc and string.sub(inc, 1, #process) ~= process and n == ARGV[2] and q == ARGV[3] and ttl == ARGV[4] then
+elseif inc and string.sub(inc, 1, 2) == kind and string.sub(inc, 1, #process) ~= process and n == ARGV[2] and q == ARGV[3] and ttl == ARGV[4] then
   write(process .. ARGV[6], n, q, ttl, '1', till)
 end
 return {raw, run, string.format('%.0f', now)}`);

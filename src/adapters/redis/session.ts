@@ -15,7 +15,7 @@ import type {
   ReleaseReply,
   StatusReply,
 } from "../../backend.js";
-import { BackendError, markMismatch, show } from "../../errors.js";
+import { BackendError, markMismatch, show, type BackendErrorCode } from "../../errors.js";
 import type { RedisLike } from "./client.js";
 import { connect, type Connection } from "./connection.js";
 import { faultOf } from "./faults.js";
@@ -68,6 +68,16 @@ interface Operation<T> {
  */
 const RELEARN_AFTER_MS = 1_000;
 
+/** What the first letter of an incarnation says of the clients that wrote it. */
+const MEMORIES: ReadonlyMap<string, string> = new Map([
+  ["v", "volatile"],
+  ["d", "durable: true"],
+  ["o", 'restartGuard: "off"'],
+]);
+
+/** Faults after which a server may not be what it was, though its connection is. */
+const LOOK_AGAIN_AFTER: ReadonlySet<BackendErrorCode> = new Set(["BACKEND_READONLY", "BACKEND_LOADING"]);
+
 /** How often an operation is repeated when the mark changes under it, which happens when clients start together. */
 const MARK_TRIES = 4;
 
@@ -86,8 +96,11 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   let relearnAt = 0;
   let closed = false;
 
-  const fault = (error: unknown): BackendError =>
-    error instanceof BackendError ? error : faultOf(name, error, connection.lastError());
+  const fault = (error: unknown): BackendError => {
+    const typed = error instanceof BackendError ? error : faultOf(name, error, connection.lastError());
+    if (LOOK_AGAIN_AFTER.has(typed.code)) known = undefined;
+    return typed;
+  };
 
   function run(script: Script, keys: number, args: readonly string[]): Promise<unknown> {
     return connection.client.evalsha(script.sha, keys, ...args).catch((error: unknown) => {
@@ -98,9 +111,14 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     });
   }
 
+  /** What waited meanwhile must not be sent behind the release that gave it up. */
+  function refuseClosed(): void {
+    if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
+  }
+
   /** Asks the server behind the connection of now for its mark. */
   async function learn(): Promise<Known> {
-    if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
+    refuseClosed();
     await connection.ready(name);
     const epoch = connection.epoch();
     if (learning?.epoch !== epoch) {
@@ -125,6 +143,13 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       throw markUnreadable(name, fault(error));
     });
     const [mark, runId, serverMs] = texts(reply);
+    if (mark === "blind") {
+      throw markUnreadable(name, "INFO says neither run_id nor master_replid");
+    }
+    if (mark === "old") {
+      const what = "its server is too old: Redis 7 or Valkey 8 is needed";
+      throw new BackendError("BACKEND_UNSUPPORTED", { backend: name, what });
+    }
     const parts = mark?.split(" ") ?? [];
     const [format, incarnation, backends, quorum, maxTtlMs, joined, quarantinedUntil] = parts;
     if (
@@ -138,11 +163,14 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     }
     const marked = { backends: Number(backends), quorum: Number(quorum), maxTtlMs: Number(maxTtlMs) };
     if (
+      !incarnation.startsWith(`${guard[0]}.`) ||
       marked.backends !== deployment.backends ||
       marked.quorum !== deployment.quorum ||
       marked.maxTtlMs !== deployment.maxTtlMs
     ) {
-      throw markMismatch(name, marked, deployment);
+      const memory = MEMORIES.get(incarnation.charAt(0)) ?? "another kind of memory";
+      const ours = { ...deployment, memory: MEMORIES.get(guard.charAt(0)) };
+      throw markMismatch({ backend: name, mark: `the key ${markKey}` }, { ...marked, memory }, ours);
     }
     return remember({
       epoch,
@@ -199,6 +227,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     };
     return connection.client.evalsha(script.sha, keyCount, ...args).then(settle, (error: unknown) => {
       if (!isNoScript(error)) throw fault(error);
+      refuseClosed();
       return connection.client.eval(script.lua, keyCount, ...args).then(settle, (second: unknown) => {
         throw fault(second);
       });
@@ -221,6 +250,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   async function markedSlowly<T>(operation: Operation<T>): Promise<T> {
     for (let tries = 1; tries <= MARK_TRIES; tries++) {
       const server = fresh() ?? (await learn());
+      refuseClosed();
       const reply = String(await run(operation.script, keyCount, argumentsOf(operation, server)));
       if (reply !== "m") return operation.parse(reply, server);
       if (known === server) known = undefined;
@@ -330,7 +360,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
 
     release(key: string, owner: string): Promise<ReleaseReply> {
       return unmarked(RELEASE, keysOf(key), [owner, retention]).then((reply) =>
-        reply === 1 ? "released" : "not-owner",
+        String(reply) === "1" ? "released" : "not-owner",
       );
     },
 
