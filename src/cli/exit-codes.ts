@@ -4,7 +4,9 @@ import { constants } from "node:os";
 /** What an exit code says. */
 export interface ExitCode {
   readonly code: number;
-  /** For people; completes "exit code N: …". */
+  /** For the help. */
+  readonly brief: string;
+  /** For the docs; completes "exit code N: …". */
   readonly meaning: string;
 }
 
@@ -23,15 +25,35 @@ export const EXIT: {
       | "notFound"
   ]: ExitCode;
 } = {
-  ok: { code: 0, meaning: "all went well" },
-  demoFailed: { code: 1, meaning: "demo: a step did not go as told" },
-  usage: { code: 64, meaning: "wrong options, or a package that is not installed; nothing was locked" },
-  unavailable: { code: 69, meaning: "no quorum: too few backends answered, or they are in quarantine" },
-  internal: { code: 70, meaning: "quorum-lock itself failed" },
-  held: { code: 75, meaning: "somebody else held the lock for all of --wait" },
-  lost: { code: 76, meaning: "the lock was being lost, and the command was ended before it was" },
-  cannotExecute: { code: 126, meaning: "the command cannot be executed" },
-  notFound: { code: 127, meaning: "the command was not found" },
+  ok: { code: 0, brief: "all went well", meaning: "all went well" },
+  demoFailed: {
+    code: 1,
+    brief: "a step did not go as told",
+    meaning: "demo: a step did not go as told",
+  },
+  usage: {
+    code: 64,
+    brief: "usage",
+    meaning: "wrong options, or a package that is not installed; nothing was locked",
+  },
+  unavailable: {
+    code: 69,
+    brief: "no quorum",
+    meaning: "too few backends answered, or they are in quarantine; nothing was run",
+  },
+  internal: { code: 70, brief: "failure", meaning: "quorum-lock itself or its watcher failed" },
+  held: {
+    code: 75,
+    brief: "held",
+    meaning: "somebody else held the lock for all of --wait; nothing was run",
+  },
+  lost: {
+    code: 76,
+    brief: "lock lost",
+    meaning: "the lock was being lost, and the command was ended before it was",
+  },
+  cannotExecute: { code: 126, brief: "not executable", meaning: "the command cannot be executed" },
+  notFound: { code: 127, brief: "not found", meaning: "the command was not found" },
 };
 
 /** The codes that are no single number. */
@@ -39,6 +61,11 @@ export const EXIT_RULES: readonly { readonly codes: string; readonly meaning: st
   { codes: "0-255", meaning: "run: the command's own code, when it ended by itself" },
   { codes: "128+n", meaning: "signal n ended the command, or quorum-lock while it waited (130: Ctrl-C)" },
 ];
+
+/** Codes as the help lists them. */
+export function listCodes(codes: readonly ExitCode[]): string {
+  return codes.map(({ code, brief }) => `${code} ${brief}`).join(", ");
+}
 
 /** 128 + n for the signal with number n, as shells have it. */
 export function signalExitCode(signal: NodeJS.Signals): number {

@@ -50,7 +50,10 @@ function explainLock(error: QuorumLockError): Explanation {
   if (error instanceof SameBackendError)
     return as(EXIT.usage, `${error.message}; give each --backend its own server`);
   if (error instanceof ConfigMismatchError) {
-    return as(EXIT.usage, `${error.message}; see --backend, --quorum and --max-ttl`);
+    return as(
+      EXIT.usage,
+      `${error.message}; see --backend (its durable= too), --quorum, --max-ttl and --restart-guard`,
+    );
   }
   if (error instanceof AbortedError) return as(EXIT.internal, error.message);
   return as(EXIT.unavailable, error.message);

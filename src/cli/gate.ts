@@ -33,6 +33,7 @@ export interface GatedCommand {
 }
 
 const SHELL = "/bin/sh";
+const ENV = "/usr/bin/env";
 const SCRIPT = 'read -r _ <&3 && exec "$@" 3<&-';
 
 /** Starts the process. Rejects with a {@link CommandLineError} when that cannot be done. */
@@ -68,11 +69,11 @@ function gated(child: ChildProcess, ended: Promise<CommandEnd>): GatedCommand {
 
 /**
  * Some shells (dash) drop environment variables whose names are no shell names, such as the functions that bash
- * exports. `env` puts those back; nearly always there are none.
+ * exports. `env` puts those back; nearly always there are none. For the moment until then they show in `ps`.
  */
 function lostVariables(env: NodeJS.ProcessEnv): readonly string[] {
   const lost = Object.entries(env).filter(([name]) => !/^[A-Za-z_]\w*$/.test(name));
-  return lost.length === 0 ? [] : ["env", ...lost.map(([name, value]) => `${name}=${value}`)];
+  return lost.length === 0 ? [] : [ENV, ...lost.map(([name, value]) => `${name}=${value}`)];
 }
 
 function notStarted(error: NodeJS.ErrnoException): CommandLineError {

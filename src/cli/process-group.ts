@@ -24,7 +24,11 @@ const HAS_PROC = existsSync("/proc/self/stat");
 
 /** The group of a process that was just started and not yet waited for. */
 export function groupOf(leader: number): ProcessGroup {
-  return { id: leader, startedAt: HAS_PROC ? stateOf(leader)?.startedAt : undefined };
+  try {
+    return { id: leader, startedAt: HAS_PROC ? stateOf(leader)?.startedAt : undefined };
+  } catch {
+    return { id: leader, startedAt: undefined };
+  }
 }
 
 /**
@@ -32,27 +36,44 @@ export function groupOf(leader: number): ProcessGroup {
  * has to wait for them may itself be stopped.
  */
 export function livingGroups(group: ProcessGroup): readonly number[] {
-  if (!HAS_PROC) return exists(-group.id) ? [group.id] : [];
+  const found = HAS_PROC ? search(group) : undefined;
+  if (found === "strangers") return [];
+  if (found !== undefined && found.length > 0) return found;
+  const answer = probe(-group.id);
+  // Nothing was found, but what is another user's may be hidden; it cannot be ended either, and that must show.
+  return answer === "another user's" || (found === undefined && answer === "there") ? [group.id] : [];
+}
+
+/** Undefined when the machine is in such a state that nobody can tell. */
+function search(group: ProcessGroup): readonly number[] | "strangers" | undefined {
   const groups = new Set<number>();
-  for (const entry of readdirSync("/proc")) {
-    const pid = Number(entry);
-    const state = Number.isInteger(pid) ? stateOf(pid) : undefined;
-    if (state === undefined) continue;
-    // The number is free for strangers once nothing of the command is left, and a stranger must not be hit.
-    if (pid === group.id && group.startedAt !== undefined && state.startedAt !== group.startedAt) return [];
-    if (state.alive && (state.session === group.id || state.group === group.id)) groups.add(state.group);
+  try {
+    for (const entry of readdirSync("/proc")) {
+      const pid = Number(entry);
+      const state = Number.isInteger(pid) ? stateOf(pid) : undefined;
+      if (state === undefined) continue;
+      // The number is free for strangers once nothing of the command is left, and a stranger must not be hit.
+      if (pid === group.id && isStranger(group, state)) return "strangers";
+      if (state.alive && (state.session === group.id || state.group === group.id)) groups.add(state.group);
+    }
+  } catch {
+    // No more files may be opened, for instance.
+    return undefined;
   }
   return [...groups];
+}
+
+function isStranger(group: ProcessGroup, leader: ProcessState): boolean {
+  return group.startedAt !== undefined && leader.startedAt !== group.startedAt;
 }
 
 /** Signals every process of the command. */
 export function signalAll(group: ProcessGroup, signal: NodeJS.Signals): void {
   // First what needs no search, which takes its time where thousands of processes are.
-  const direct =
-    HAS_PROC && group.startedAt !== undefined && stateOf(group.id)?.startedAt === group.startedAt;
-  if (direct) send(-group.id, signal);
+  const sent = isLed(group);
+  if (sent) send(-group.id, signal);
   for (const each of livingGroups(group)) {
-    if (!direct || each !== group.id) send(-each, signal);
+    if (!sent || each !== group.id) send(-each, signal);
   }
 }
 
@@ -76,11 +97,23 @@ export function send(target: number, signal: NodeJS.Signals): void {
   }
 }
 
-function exists(target: number): boolean {
+/** Whether its leader is known to be there still, be it as a zombie. */
+function isLed(group: ProcessGroup): boolean {
+  if (!HAS_PROC || group.startedAt === undefined) return false;
   try {
-    return process.kill(target, 0);
+    const leader = stateOf(group.id);
+    return leader !== undefined && !isStranger(group, leader);
+  } catch {
+    return false;
+  }
+}
+
+function probe(target: number): "there" | "another user's" | "gone" {
+  try {
+    process.kill(target, 0);
+    return "there";
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return (error as NodeJS.ErrnoException).code === "EPERM" ? "another user's" : "gone";
   }
 }
 
@@ -89,8 +122,11 @@ function stateOf(pid: number): ProcessState | undefined {
   let stat: string;
   try {
     stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  } catch {
-    return undefined;
+  } catch (error) {
+    // Gone, or hidden from us. Anything else says nothing about the process.
+    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? ""))
+      return undefined;
+    throw error;
   }
   // The second field, the name in parentheses, may itself hold spaces and parentheses.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");

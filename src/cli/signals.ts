@@ -8,6 +8,9 @@ export const GROUP_SIGNALS: readonly NodeJS.Signals[] = [...ENDING_SIGNALS, "SIG
 export const LEADER_SIGNALS: readonly NodeJS.Signals[] = ["SIGUSR1", "SIGUSR2"];
 /** Ctrl-Z. Not passed on: a stopped holder cannot keep its lock. */
 export const PAUSE_SIGNAL: NodeJS.Signals = "SIGTSTP";
+/** What to say to it. */
+export const PAUSE_REFUSED =
+  "cannot be paused, since the lock would be lost meanwhile; press Ctrl-C to end it";
 
 /** Takes over all of these signals for the rest of the process; each goes to whoever is set last. */
 export function catchSignals(first: (signal: NodeJS.Signals) => void): {

@@ -10,7 +10,7 @@ import type { CommandEnd, GatedCommand } from "./gate.js";
 import { endingInstants, type EndingTimes, type Orders } from "./orders.js";
 import { groupOf, livingGroups, send, signalAll, signalGroup, terminateAll } from "./process-group.js";
 import { before, earlier, instantIn, msUntil, type SharedInstant } from "./shared-clock.js";
-import { LEADER_SIGNALS, PAUSE_SIGNAL } from "./signals.js";
+import { LEADER_SIGNALS, PAUSE_REFUSED, PAUSE_SIGNAL } from "./signals.js";
 import { tell } from "./terminal.js";
 import type { WatcherLink } from "./watcher-link.js";
 
@@ -148,11 +148,11 @@ export function supervise({ locker, lease, command, watcher, times, ttlMs }: Sup
 
   /** Asks the command to end, unless the watcher has done so; killing it is for `look`. */
   function beginEnding(cause: EndingCause, askedBy: "us" | "watcher" = "us"): void {
-    // Told first: the command's own last words come after the reason for them.
-    tell(endingText(cause));
     ending = { cause, killAt: earlier(instantIn(times.graceMs), deadline.killAt) };
     if (askedBy === "us") terminateAll(group);
     instruct();
+    // Last: it blocks when whoever reads stderr has stopped reading.
+    tell(endingText(cause));
   }
 
   function endingText(cause: EndingCause): string {
@@ -184,10 +184,11 @@ export function supervise({ locker, lease, command, watcher, times, ttlMs }: Sup
   }
 
   function kill(): void {
-    if (ending === undefined) tell(endingText("interrupted"));
+    const first = ending === undefined;
     ending = { cause: ending?.cause ?? "interrupted", killAt: instantIn(0) };
     instruct();
     look();
+    if (first) tell(endingText("interrupted"));
   }
 
   function watcherIsLost(): void {
@@ -209,10 +210,7 @@ export function supervise({ locker, lease, command, watcher, times, ttlMs }: Sup
     outcome,
     signal(signal): void {
       if (over) return;
-      if (signal === PAUSE_SIGNAL) {
-        tell("cannot be paused: the lock would be lost; to end the command press Ctrl-C");
-        return;
-      }
+      if (signal === PAUSE_SIGNAL) return tell(PAUSE_REFUSED);
       if (signal === "SIGINT") {
         const again =
           interruptedAt !== undefined && msUntil(interruptedAt) > -Math.max(IMPATIENCE_MS, times.graceMs);

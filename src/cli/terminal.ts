@@ -5,6 +5,9 @@
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 
+/** Of the narrowest terminal in use. */
+const COLUMNS = 80;
+
 const STDOUT = 1;
 const STDERR = 2;
 const TRIES_MAX = 200;
@@ -39,6 +42,19 @@ export function coloursOfStdout(): Colours {
     (text: string): string =>
       coloured ? `\x1b[${start}m${text}\x1b[${end}m` : text;
   return { bold: style(1, 22), dim: style(2, 22), good: style(32, 39), bad: style(31, 39) };
+}
+
+/** Broken between words to fit a terminal; colours take no room. */
+export function wrapped(text: string, indent = ""): string {
+  // oxlint-disable-next-line no-control-regex -- what colours are made of
+  const width = (line: string): number => line.replace(/\x1b\[\d+m/g, "").length;
+  const [first = "", ...words] = text.split(" ");
+  let lines: readonly string[] = [indent + first];
+  for (const word of words) {
+    const longer = `${lines.at(-1) ?? ""} ${word}`;
+    lines = width(longer) <= COLUMNS ? [...lines.slice(0, -1), longer] : [...lines, indent + word];
+  }
+  return lines.join("\n");
 }
 
 /** Writes all of it, or returns the code of the error that stopped it. Bounded. */

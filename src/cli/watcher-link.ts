@@ -1,6 +1,5 @@
 /** Quorum-lock's end of the watcher (watcher.ts): starts it, gives it orders, and replaces it when it is lost. */
 import { spawn, type ChildProcess } from "node:child_process";
-import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { CommandLineError } from "./command-line-error.js";
 import { EXIT } from "./exit-codes.js";
@@ -26,6 +25,8 @@ export interface WatcherLink {
 const OBEY_WITHIN_MS = 2_000;
 const DISMISS_WITHIN_MS = 500;
 const REPLACEMENTS_MAX = 3;
+/** One that lived for so long is no sign that the next will not. */
+const STEADY_AFTER_MS = 60_000;
 
 const PROGRAM = fileURLToPath(new URL("./watcher.js", import.meta.url));
 
@@ -35,16 +36,22 @@ export function startWatcher(events: WatcherEvents): WatcherLink {
   let orders: Orders | undefined;
   let unobeyed = 0;
   let replacements = 0;
+  let startedAtMs = 0;
+  let unread = "";
   let state: "needed" | "lost" | "dismissed" = "needed";
   let patience: NodeJS.Timeout | undefined;
   let waiting: readonly { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
 
   function start(): void {
     unobeyed = 0;
+    unread = "";
+    startedAtMs = performance.now();
     const started = spawn(process.execPath, [PROGRAM], {
       // A session of its own: Ctrl-C and the end of the terminal are not for it.
       detached: true,
-      stdio: ["pipe", "pipe", "inherit"],
+      // Our stderr as its fourth: at its end a Node process resets the terminal of its first three to what it was at
+      // its start, which is wrong when it outlives us in the background.
+      stdio: ["pipe", "pipe", "ignore", 2],
       cwd: "/",
       env: environment(),
     });
@@ -54,9 +61,12 @@ export function startWatcher(events: WatcherEvents): WatcherLink {
     };
     started.on("exit", lost);
     started.on("error", lost);
-    started.stdin.on("error", () => undefined);
-    started.stdout.on("error", () => undefined);
-    started.stdout.setEncoding("utf8").on("data", (text: string) => {
+    // Where not even the pipes could be made; "error" follows.
+    const { stdin, stdout } = started as Partial<typeof started>;
+    if (!stdin || !stdout) return;
+    stdin.on("error", () => undefined);
+    stdout.on("error", () => undefined);
+    stdout.setEncoding("utf8").on("data", (text: string) => {
       if (child === started) heard(text);
     });
     if (orders !== undefined) send(orders);
@@ -64,16 +74,23 @@ export function startWatcher(events: WatcherEvents): WatcherLink {
 
   function send(next: Orders): void {
     unobeyed++;
-    (child.stdin as Writable).write(encode(next));
-    patience ??= setTimeout(() => {
-      patience = undefined;
+    child.stdin?.write(encode(next));
+    patience ??= setTimeout(losePatience, OBEY_WITHIN_MS);
+  }
+
+  function losePatience(): void {
+    patience = undefined;
+    // This process may have been stopped, and the answer be there to be read: that comes first.
+    setImmediate(() => {
       // Its end is noticed, and it is replaced then.
-      child.kill("SIGKILL");
-    }, OBEY_WITHIN_MS);
+      if (unobeyed > 0 && patience === undefined) child.kill("SIGKILL");
+    });
   }
 
   function heard(text: string): void {
-    for (const line of text.split("\n")) {
+    const lines = (unread + text).split("\n");
+    unread = lines.pop() ?? "";
+    for (const line of lines) {
       if (line === "ending") events.onEnding();
       if (line === "obeyed") unobeyed--;
     }
@@ -89,6 +106,7 @@ export function startWatcher(events: WatcherEvents): WatcherLink {
     clearTimeout(patience);
     patience = undefined;
     if (state !== "needed") return;
+    if (performance.now() - startedAtMs > STEADY_AFTER_MS) replacements = 0;
     if (replacements++ < REPLACEMENTS_MAX) {
       start();
       return;
@@ -123,7 +141,7 @@ export function startWatcher(events: WatcherEvents): WatcherLink {
           clearTimeout(timer);
           resolve();
         });
-        (child.stdin as Writable).end(encode("dismissed"));
+        child.stdin?.end(encode("dismissed"));
       });
     },
   };

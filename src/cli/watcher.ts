@@ -17,7 +17,8 @@ const LAG_MS_MAX = 200;
 /** What SIGKILL does not end within this (another user's process, a dead disk) it never will. */
 const GIVE_UP_AFTER_MS = 60_000;
 
-const STDERR = 2;
+/** The stderr of quorum-lock; see watcher-link.ts. */
+const STDERR = 3;
 
 let orders: Orders | undefined;
 /** Set from the moment that the command is being ended, by whomever. */

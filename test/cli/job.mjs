@@ -1,8 +1,8 @@
 // A command for `quorum-lock run` that proves how long it lived: it appends a line with its pid and the monotonic clock every few milliseconds.
 //
-//   node job.mjs BEATS [ignore-term] [for=MS] [grandchild | grandchild-in-own-group | leave-grandchild] [exit=CODE]
+//   node job.mjs BEATS [ignore-term] [for=MS] [grandchild | grandchild-in-own-group] [exit=CODE]
 //
-// A grandchild ignores SIGTERM and all the signals of a terminal. Everything ends by itself after a minute.
+// It prints each signal that it gets. SIGTERM and its like end it with 40 unless told otherwise; SIGUSR2 ends it with CODE. A grandchild ignores SIGTERM and all the signals of a terminal. Everything ends by itself after a minute.
 // @ts-check
 import { spawn } from "node:child_process";
 import { openSync, writeSync } from "node:fs";
@@ -28,12 +28,12 @@ for (const signal of /** @type {const} */ ([
 ])) {
   process.on(signal, () => {
     process.stdout.write(`${signal}\n`);
-    if (!has("ignore-term") && signal !== "SIGUSR1" && signal !== "SIGUSR2") process.exit(40);
+    if (signal === "SIGUSR2") process.exit(value("exit", 0));
+    if (!has("ignore-term") && signal !== "SIGUSR1") process.exit(40);
   });
 }
 
-const family = has("grandchild") || has("grandchild-in-own-group") || has("leave-grandchild");
-if (family) {
+if (has("grandchild") || has("grandchild-in-own-group")) {
   const grandchild = [process.execPath, process.argv[1] ?? "", beats, "ignore-term"];
   // GNU timeout puts itself and what it runs into a process group of their own.
   const argv = has("grandchild-in-own-group") ? ["timeout", "60", ...grandchild] : grandchild;

@@ -7,11 +7,11 @@ import { describeWithServer } from "../servers/needs.ts";
 import { backendsOf, jobArgv, MAIN, test, untilAlive, type RunningCli } from "./running-cli.ts";
 
 await describeWithServer("redis-7", "quorum-lock run that is refused", (server) => {
-  test("names each dead server and its cause, with 69", async ({ cli, redises }) => {
+  test.concurrent("names each dead server and its cause, with 69", async ({ cli, redises }) => {
     const servers = await redises(5, { server });
     const dead = servers.slice(1, 4);
     await Promise.all(dead.map((each) => each.kill()));
-    const run = cli(["run", ...backendsOf(servers), "--key", "k", "--wait", "500ms", "--", "echo", "ran"]);
+    const run = cli(["run", ...backendsOf(servers), "--key", "k", "--wait", "2s", "--", "echo", "ran"]);
     const line = await refusal(run, 69);
     expect(line).toMatch(/no quorum of backends answered for lock "k"/);
     for (const { port } of dead)
@@ -19,7 +19,7 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     expect(line).toMatch(/check that these servers run/);
   });
 
-  test("says that the password is wrong, without showing it", async ({ cli, redises }) => {
+  test.concurrent("says that the password is wrong, without showing it", async ({ cli, redises }) => {
     const [redis] = await redises(1, { server, password: "right" });
     const url = `redis://:wr%40ng@127.0.0.1:${redis?.port}`;
     const run = cli(["run", "--backend", url, "--key", "k", "--wait", "0", "--", "echo", "ran"]);
@@ -30,7 +30,7 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     expect([await right.exited, right.stderr()]).toEqual([0, ""]);
   });
 
-  test("says for how long and why servers are in quarantine", async ({ cli, redises }) => {
+  test.concurrent("says for how long and why servers are in quarantine", async ({ cli, redises }) => {
     const servers = await redises(3, { server });
     const backends = backendsOf(servers);
     const run = cli([
@@ -53,16 +53,19 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     expect(line).toMatch(/it passes by itself: try again then, or use --wait 1m\d+s$/);
   });
 
-  test("explains that all users of a server must give the same figures", async ({ cli, redises }) => {
-    const servers = await redises(3, { server });
-    expect(await cli(["run", ...backendsOf(servers), "--key", "k", "--", "true"]).exited).toBe(0);
-    const run = cli(["run", ...backendsOf(servers.slice(0, 1)), "--key", "k", "--", "echo", "ran"]);
-    expect(await refusal(run, 64)).toMatch(
-      /3 backends, quorum 2.*configured with 1 backends.*see --backend, --quorum and --max-ttl/,
-    );
-  });
+  test.concurrent(
+    "explains that all users of a server must give the same figures",
+    async ({ cli, redises }) => {
+      const servers = await redises(3, { server });
+      expect(await cli(["run", ...backendsOf(servers), "--key", "k", "--", "true"]).exited).toBe(0);
+      const run = cli(["run", ...backendsOf(servers.slice(0, 1)), "--key", "k", "--", "echo", "ran"]);
+      expect(await refusal(run, 64)).toMatch(
+        /3 backends, quorum 2.*configured with 1 backend.*see --backend .*--quorum, --max-ttl and --restart-guard$/,
+      );
+    },
+  );
 
-  test("refuses one server under two names", async ({ cli, redises }) => {
+  test.concurrent("refuses one server under two names", async ({ cli, redises }) => {
     const [redis] = await redises(1, { server });
     const twice = [
       `${redis?.url}?name=a`,
@@ -81,7 +84,7 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     expect(await refusal(run, 64)).toMatch(/one and the same server.*give each --backend its own server/);
   });
 
-  test("speaks through a unix socket", async ({ cli, redises, folder }) => {
+  test.concurrent("speaks through a unix socket", async ({ cli, redises, folder }) => {
     const socket = join(folder, "redis.sock");
     await redises(1, { server, args: ["--unixsocket", socket] });
     const run = cli([
@@ -97,40 +100,42 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     expect([await run.exited, run.stdout(), run.stderr()]).toEqual([0, "ran\n", ""]);
   });
 
-  test("returns 75 also when two of five servers are dead and the other three say held", async ({
-    cli,
-    redises,
-    folder,
-  }) => {
-    const servers = await redises(5, { server });
-    const beats = join(folder, "beats");
-    const holder = cli(["run", ...backendsOf(servers), "--key", "k", "--", ...jobArgv(beats)]);
-    await untilAlive(beats, 1, holder.stderr);
-    await Promise.all(servers.slice(0, 2).map((each) => each.kill()));
-    const run = cli(["run", ...backendsOf(servers), "--key", "k", "--wait", "300ms", "--", "echo", "ran"]);
-    expect(await refusal(run, 75)).toMatch(/held by somebody else/);
-    holder.signal("SIGTERM");
-    expect(await holder.exited).toBe(40);
-  });
+  test.concurrent(
+    "returns 75 also when two of five servers are dead and the other three say held",
+    async ({ cli, redises, folder }) => {
+      const servers = await redises(5, { server });
+      const beats = join(folder, "beats");
+      const holder = cli(["run", ...backendsOf(servers), "--key", "k", "--", ...jobArgv(beats)]);
+      await untilAlive(beats, 1, holder.stderr);
+      await Promise.all(servers.slice(0, 2).map((each) => each.kill()));
+      const run = cli(["run", ...backendsOf(servers), "--key", "k", "--wait", "2s", "--", "echo", "ran"]);
+      expect(await refusal(run, 75)).toMatch(/held by somebody else/);
+      holder.signal("SIGTERM");
+      expect(await holder.exited).toBe(40);
+    },
+  );
 });
 
-test("does not run without an answer: servers that nobody can reach are 69 after --wait", async ({ cli }) => {
-  const run = cli([
-    "run",
-    "--backend",
-    `redis://127.0.0.1:${await freePort()}`,
-    "--key",
-    "k",
-    "--wait",
-    "0",
-    "--",
-    "echo",
-    "ran",
-  ]);
-  expect(await refusal(run, 69)).toMatch(/ECONNREFUSED/);
-});
+test.concurrent(
+  "does not run without an answer: servers that nobody can reach are 69 after --wait",
+  async ({ cli }) => {
+    const run = cli([
+      "run",
+      "--backend",
+      `redis://127.0.0.1:${await freePort()}`,
+      "--key",
+      "k",
+      "--wait",
+      "0",
+      "--",
+      "echo",
+      "ran",
+    ]);
+    expect(await refusal(run, 69)).toMatch(/ECONNREFUSED/);
+  },
+);
 
-test("says what to install when ioredis or pino is missing", async ({ cli, folder }) => {
+test.concurrent("says what to install when ioredis or pino is missing", async ({ cli, folder }) => {
   const alone = join(folder, "node_modules", "quorum-lock");
   mkdirSync(alone, { recursive: true });
   cpSync(dirname(dirname(MAIN)), join(alone, "dist"), { recursive: true });

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { test as plainTest } from "vitest";
+import { expect, test as plainTest } from "vitest";
 import { startRedises, type RedisOptions, type RunningRedis } from "../servers/redis-server.ts";
 import { waitUntil } from "../servers/wait-until.ts";
 
@@ -26,6 +26,8 @@ export interface RunningCli {
   stderr(): string;
   /** The lines of its log, from `--log-level`. */
   log(): LogLine[];
+  /** What it said beside its log. */
+  lines(): string[];
   signal(signal: NodeJS.Signals): void;
   /** The process that watches it. */
   watcherPid(): number;
@@ -64,11 +66,19 @@ export const test = plainTest.extend<Tools>({
   // oxlint-disable-next-line no-empty-pattern
   cli: async ({}, use) => {
     const children: ChildProcess[] = [];
+    const watchers = new Set<number>();
     await use((args, options = {}) => {
       const { child, cli } = start(args, options);
       children.push(child);
-      return cli;
+      const watcherPid = (): number => {
+        const pid = cli.watcherPid();
+        watchers.add(pid);
+        return pid;
+      };
+      return { ...cli, watcherPid };
     });
+    // One that a failed test has left stopped would stay for ever.
+    for (const pid of watchers) if (isWatcher(pid)) process.kill(pid, "SIGCONT");
     for (const child of children) {
       if (child.exitCode === null && child.signalCode === null) {
         // Its watcher then ends the rest.
@@ -120,6 +130,7 @@ function start(args: readonly string[], options: CliOptions): { child: ChildProc
     exited,
     stdout: () => printed.stdout,
     stderr: () => printed.stderr,
+    lines: () => printed.stderr.split("\n").filter((line) => line.startsWith("quorum-lock: ")),
     log: () =>
       printed.stderr
         .split("\n")
@@ -129,6 +140,15 @@ function start(args: readonly string[], options: CliOptions): { child: ChildProc
     watcherPid: () => watcherOf(pid),
   };
   return { child, cli };
+}
+
+/** The arguments of a run over these servers; `options` are parted by spaces. */
+export function runArgs(
+  servers: readonly RunningRedis[],
+  options: string,
+  command: readonly string[],
+): string[] {
+  return ["run", ...backendsOf(servers), ...options.split(" "), "--", ...command];
 }
 
 /** `--backend` for each server. */
@@ -172,7 +192,7 @@ export function untilAlive(file: string, processes: number, detail: () => string
 /** Resolves when none of the processes that gave a sign of life is there any more. */
 export function untilGone(file: string): Promise<void> {
   const pids = new Set(beatsIn(file).map(({ pid }) => pid));
-  return waitUntil({ what: "all processes of the job gone", timeoutMs: 30_000 }, async () => {
+  return waitUntil({ what: "all processes of the job gone", timeoutMs: 10_000 }, async () => {
     return [...pids].every((pid) => !isAlive(pid));
   });
 }
@@ -193,12 +213,27 @@ export function monotonicMs(): number {
 /** When the last known validity of a run ends, by the monotonic clock, going by its log at level "debug". */
 export function validityEndMs(cli: RunningCli): number {
   const wallAheadMs = Date.now() - monotonicMs();
-  const ends = cli.log().flatMap(({ event, time, validityMs, waitedMs, remainingMs }) => {
-    // The first validity counts from before the first request.
-    if (event === "acquired") return [time + Number(validityMs) - Number(waitedMs)];
-    return event === "extended" ? [time + Number(remainingMs)] : [];
-  });
+  const ends = cli
+    .log()
+    .filter(({ event }) => event === "extended")
+    .map(({ time, remainingMs }) => time + Number(remainingMs));
+  if (ends.length === 0) throw new Error(`no extension yet:\n${cli.stderr()}`);
   return Math.max(...ends) - wallAheadMs;
+}
+
+/** Resolves when the lock was extended, so that {@link validityEndMs} can tell the end of its validity. */
+export function untilExtended(cli: RunningCli): Promise<void> {
+  return waitUntil({ what: "an extension", timeoutMs: 15_000, detail: cli.stderr }, async () =>
+    cli.log().some(({ event }) => event === "extended"),
+  );
+}
+
+/** The margin is printed: it is what the promise "before validity ends" had left. */
+export function expectGoneInTime(what: string, run: RunningCli, beats: string): void {
+  const marginMs = validityEndMs(run) - lastBeatMs(beats);
+  console.log(`${what}: the last process was alive ${marginMs.toFixed(0)} ms before validity ended`);
+  expect(marginMs).toBeGreaterThan(0);
+  expect(beatsIn(beats).some(({ pid }) => isAlive(pid))).toBe(false);
 }
 
 function watcherOf(parent: number): number {
@@ -208,10 +243,18 @@ function watcherOf(parent: number): number {
       const stat = readFileSync(`/proc/${entry}/stat`, "latin1");
       const [state, ppid] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
       if (Number(ppid) !== parent || state === "Z") continue;
-      if (readFileSync(`/proc/${entry}/cmdline`, "latin1").includes("watcher.js")) return Number(entry);
+      if (isWatcher(Number(entry))) return Number(entry);
     } catch {
       // Gone meanwhile.
     }
   }
   throw new Error(`process ${parent} has no watcher`);
+}
+
+function isWatcher(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("watcher.js");
+  } catch {
+    return false;
+  }
 }

@@ -63,7 +63,10 @@ describe("the package, installed without any client", () => {
   });
 
   test("brings the command", async () => {
-    const version = await project.run(process.execPath, ["node_modules/quorum-lock/dist/cli/main.js", "--version"]);
+    const version = await project.run(process.execPath, [
+      "node_modules/quorum-lock/dist/cli/main.js",
+      "--version",
+    ]);
     expect(version).toMatch(/^\S*\d+\.\d+\.\d+\n$/);
   });
 });

@@ -37,11 +37,21 @@ function commentExamples(file: string): readonly { name: string; code: string }[
 describe("examples", () => {
   let project: Installed;
   beforeAll(async () => {
-    project = await install(["typescript", "@types/node", "undici-types", "ioredis", "pg", "@types/pg", "mysql2"]);
+    project = await install([
+      "typescript",
+      "@types/node",
+      "undici-types",
+      "ioredis",
+      "pg",
+      "@types/pg",
+      "mysql2",
+    ]);
   });
   afterAll(() => project.remove());
 
-  const embedded = pages().flatMap((page) => blocks(page, ["js"]).filter(({ code }) => !code.includes("ioredis")));
+  const embedded = pages().flatMap((page) =>
+    blocks(page, ["js"]).filter(({ code }) => !code.includes("ioredis")),
+  );
   const typed = [...pages().flatMap((page) => blocks(page, ["ts"])), ...sources().flatMap(commentExamples)];
 
   test("are found where they are expected", () => {
@@ -63,14 +73,26 @@ describe("examples", () => {
         return file;
       }),
     );
-    await project.tsc(["--module", "nodenext", "--target", "es2023", "--strict", "--noEmit", "--types", "node", ...files]);
+    await project.tsc([
+      "--module",
+      "nodenext",
+      "--target",
+      "es2023",
+      "--strict",
+      "--noEmit",
+      "--types",
+      "node",
+      ...files,
+    ]);
   });
 
   test("of the fencing page refuses the stale write when it is run", async () => {
     const page = blocks("docs/fencing.md", ["ts"])[0]?.code ?? "";
     await project.write("fencing.mts", page);
     await project.tsc(["--module", "nodenext", "--target", "es2023", "--types", "node", "fencing.mts"]);
-    expect(await project.run(process.execPath, ["fencing.mjs"])).toMatch(/^refused: token \d+, the resource has seen \d+\n$/);
+    expect(await project.run(process.execPath, ["fencing.mjs"])).toMatch(
+      /^refused: token \d+, the resource has seen \d+\n$/,
+    );
   });
 });
 

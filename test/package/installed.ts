@@ -23,7 +23,9 @@ export async function install(beside: readonly string[]): Promise<Installed> {
   const dir = await mkdtemp(join(tmpdir(), "quorum-lock-package-"));
   const home = join(dir, "node_modules", "quorum-lock");
   await mkdir(home, { recursive: true });
-  const packed = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", dir], { cwd: root });
+  const packed = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", dir], {
+    cwd: root,
+  });
   const [{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }];
   await run("tar", ["-xzf", join(dir, filename), "--strip-components=1", "-C", home]);
   for (const name of beside) {
@@ -36,7 +38,11 @@ export async function install(beside: readonly string[]): Promise<Installed> {
     write: (file, text) => writeFile(join(dir, file), text),
     async run(command, args, env = {}) {
       try {
-        const { stdout } = await run(command, args, { cwd: dir, env: { ...process.env, ...env }, timeout: 25_000 });
+        const { stdout } = await run(command, args, {
+          cwd: dir,
+          env: { ...process.env, ...env },
+          timeout: 25_000,
+        });
         return stdout;
       } catch (error) {
         const { stdout, stderr, message } = error as { stdout?: string; stderr?: string; message: string };

@@ -2,23 +2,19 @@
  * `quorum-lock demo`: five backends in this process, two holders, and everything that goes wrong with locks. Every
  * figure that it prints is what the library answered.
  */
-import { memory } from "../../adapters/memory.js";
 import { LeaseLostError, StaleTokenError, type VoteReport } from "../../errors.js";
-import { createHighWaterMarks, guardInProcess } from "../../guard/in-process.js";
 import type { LockerEventName, LockerEvents } from "../../lock/events.js";
 import type { Lease } from "../../lock/lease.js";
-import { createLocker, type Locker } from "../../lock/locker.js";
-import { processSystem } from "../../lock/system.js";
-import { faulty, type FaultyBackend } from "../../testing/faulty-backend.js";
+import type { Locker } from "../../lock/locker.js";
 import { CommandLineError } from "../command-line-error.js";
+import { BACKENDS, setStage, type Pace, type Stage } from "../demo-stage.js";
 import { formatMs } from "../duration.js";
-import { EXIT, signalExitCode } from "../exit-codes.js";
+import { EXIT, listCodes, signalExitCode } from "../exit-codes.js";
 import { parseArguments } from "../parse-arguments.js";
-import { pausable, type PausableSystem } from "../pausable.js";
-import { coloursOfStdout, print, type Colours } from "../terminal.js";
+import { coloursOfStdout, print, wrapped } from "../terminal.js";
 
 /** One screen of 80 x 24. */
-export const DEMO_HELP = `quorum-lock demo - watch a quorum lock at work, in ten seconds
+const DEMO_HELP = `quorum-lock demo - watch a quorum lock at work, in ten seconds
 
   quorum-lock demo [--fast]
 
@@ -28,34 +24,15 @@ Five backends run inside this process; nothing is installed, opened or written.
 Two of them are killed under a held lock, its holder is paused until its time is
 over, somebody else gets the lock, and the first one's late write is refused.
 All figures are the library's own replies.
-Exit codes: 0, 1 when a step did not go as told, 130 after Ctrl-C.`;
-
-/** How fast it goes, in milliseconds. */
-interface Pace {
-  readonly ttlMs: number;
-  /** After each step, for reading. */
-  readonly readMs: number;
-}
+Exit codes: ${listCodes([EXIT.ok, EXIT.demoFailed])}, 130 after Ctrl-C.`;
 
 const SLOW: Pace = { ttlMs: 3_000, readMs: 900 };
 const FAST: Pace = { ttlMs: 700, readMs: 0 };
 const KEY = "stock:shoes";
-const NAMES = ["red", "green", "blue", "white", "black"];
-const COLUMNS = 80;
 /** No step takes longer when all is well. */
 const STEP_MS_MAX = 10_000;
 
-/** Everything that the steps share. */
-interface Stage {
-  readonly pace: Pace;
-  readonly colours: Colours;
-  readonly backends: readonly FaultyBackend[];
-  readonly ada: Locker;
-  readonly adasProcess: PausableSystem;
-  readonly ben: Locker;
-  /** What the two of them write to; it checks the token of every write. */
-  readonly stock: Stock;
-}
+const { bold, dim, good, bad } = coloursOfStdout();
 
 /** Runs it; resolves to the exit code. */
 export async function demo(args: readonly string[]): Promise<number> {
@@ -68,7 +45,7 @@ export async function demo(args: readonly string[]): Promise<number> {
     print("\nStopped. Nothing is left behind: all of it lived in this process.");
     process.exit(signalExitCode("SIGINT"));
   });
-  const stage = setStage(given.has("fast") ? FAST : SLOW, coloursOfStdout());
+  const stage = await setStage(given.has("fast") ? FAST : SLOW);
   try {
     await play(stage);
     return EXIT.ok.code;
@@ -84,13 +61,13 @@ async function play(stage: Stage): Promise<void> {
   await pauseHolder(stage, adas);
   const bens = await handOver(stage, adas);
   await refuseStaleWrite(stage, { adas, bens });
-  summarise(stage, { adas, bens });
+  summarise({ adas, bens });
 }
 
 async function introduce(stage: Stage): Promise<void> {
   const { pace } = stage;
   await say(stage, "A quorum lock, in five steps", [
-    `Five backends (${NAMES.join(", ")}) know nothing of each other. Each can be asked for the lock ${KEY}; ` +
+    `Five backends (${BACKENDS.join(", ")}) know nothing of each other. Each can be asked for the lock ${KEY}; ` +
       `whoever has the votes of three holds it, for ${formatMs(pace.ttlMs)} at a time. ` +
       "Ada and Ben both want to change the stock of shoes, one after the other.",
   ]);
@@ -102,8 +79,8 @@ async function grant(stage: Stage): Promise<Lease> {
   const { votes } = await acquired;
   stage.stock.write(lease, "Ada: 41 pairs");
   await say(stage, "1. Ada asks all five and gets the lock", [
-    votesText(stage, votes),
-    `Her token is ${stage.colours.bold(String(lease.token))}: a number that only ever grows and goes with every write.`,
+    votesText(votes),
+    `Her token is ${bold(String(lease.token))}: a number that only ever grows and goes with every write.`,
     `She may use the lock for another ${left(lease)}, and has it extended before that is over.`,
     `She writes "Ada: 41 pairs"; the stock takes it, since it has seen no higher token.`,
   ]);
@@ -111,16 +88,20 @@ async function grant(stage: Stage): Promise<Lease> {
 }
 
 async function killTwo(stage: Stage): Promise<void> {
-  const { backends, colours } = stage;
+  const { backends } = stage;
   // Told to wait before the kill, so that the extension that is shown is one without the two.
   for (const backend of backends.slice(0, 2)) backend.kill();
-  const extended = await next(stage.ada, "extended", ({ votes }) => !granted(votes).includes(NAMES[0] ?? ""));
+  const extended = await next(
+    stage.ada,
+    "extended",
+    ({ votes }) => !granted(votes).includes(BACKENDS[0] ?? ""),
+  );
   await say(
     stage,
-    `2. Two of the five backends are ${colours.bad("killed")}: ${NAMES.slice(0, 2).join(" and ")}`,
+    `2. Two of the five backends are ${bad("killed")}: ${BACKENDS.slice(0, 2).join(" and ")}`,
     [
       "Ada's lock is extended all the same:",
-      votesText(stage, extended.votes),
+      votesText(extended.votes),
       `Three of five are still a majority. She has another ${formatMs(extended.remainingMs)}, and the same token.`,
     ],
   );
@@ -133,11 +114,11 @@ async function pauseHolder(stage: Stage, adas: Lease): Promise<void> {
   const refused = await stage.ben.tryAcquire(KEY);
   if (refused.acquired) throw unexpected("Ben got the lock while Ada still held it");
   const heldMs = Math.max(...refused.votes.map(({ remainingMs = 0 }) => remainingMs));
-  await say(stage, `3. Ada's process is ${stage.colours.bad("paused")}`, [
+  await say(stage, `3. Ada's process is ${bad("paused")}`, [
     "As in a frozen virtual machine (here its timers are held back; its clock goes on). " +
       `Nothing extends the lock now, which is good for another ${formatMs(leftMs)}.`,
     "Ben asks for it and is refused:",
-    votesText(stage, refused.votes),
+    votesText(refused.votes),
     `It is held for another ${formatMs(heldMs)}. He waits. Nobody can ask Ada; her time just runs out.`,
   ]);
 }
@@ -150,8 +131,8 @@ async function handOver(stage: Stage, adas: Lease): Promise<Lease> {
     throw unexpected(`Ben's token ${lease.token} is not above Ada's ${adas.token}`);
   stage.stock.write(lease, "Ben: 40 pairs");
   await say(stage, `4. Ben gets the lock from the three that are left, after ${formatMs(waitedMs)}`, [
-    votesText(stage, votes),
-    `It took him ${attempts} attempts. His token is ${stage.colours.bold(String(lease.token))}, larger than Ada's. ` +
+    votesText(votes),
+    `It took him ${attempts} attempts. His token is ${bold(String(lease.token))}, larger than Ada's. ` +
       'He writes "Ben: 40 pairs"; the stock takes it, and from now on nothing below his token.',
   ]);
   return lease;
@@ -166,22 +147,22 @@ async function refuseStaleWrite(stage: Stage, leases: Leases): Promise<void> {
   const loss = thrownBy(() => adas.assertHeld());
   if (!(loss instanceof LeaseLostError)) throw unexpected("Ada's lease did not notice that it was over");
   if (bens.remainingMs <= 0) throw unexpected("Ben lost the lock");
-  await say(stage, `5. Ada wakes up in the middle of her work and writes: ${stage.colours.good("refused")}`, [
+  await say(stage, `5. Ada wakes up in the middle of her work and writes: ${good("refused")}`, [
     `The stock says: "${refusal.message}".`,
     `Had she looked first, her lease would have said: "${loss.message}".`,
     `The stock still reads "${stage.stock.read()}". Nothing was lost.`,
   ]);
 }
 
-function summarise({ colours }: Stage, { adas, bens }: Leases): void {
+function summarise({ adas, bens }: Leases): void {
   const saw =
     "The lock outlived two dead backends of five and was passed on when its holder fell silent, and the token " +
     `(${adas.token}, then ${bens.token}) stopped the write that came too late.`;
   print(
     [
-      colours.bold("What you saw"),
+      bold("What you saw"),
       wrapped(saw, "  "),
-      colours.bold("Next"),
+      bold("Next"),
       "  quorum-lock run --help   the same for any command, over Redis servers",
       "  README.md                the library in one screen",
       "  docs/guarantees.md       what is promised, what it needs, what is not promised",
@@ -195,49 +176,16 @@ interface Leases {
   readonly bens: Lease;
 }
 
-/** What is protected: refuses writes with a token below the highest that it has seen. */
-interface Stock {
-  write(lease: Lease, text: string): void;
-  read(): string;
-}
-
-function createStock(): Stock {
-  const marks = createHighWaterMarks();
-  let content = "";
-  return {
-    write(lease: Lease, text: string): void {
-      guardInProcess(marks, lease);
-      content = text;
-    },
-    read: () => content,
-  };
-}
-
-function setStage(pace: Pace, colours: Colours): Stage {
-  const backends = NAMES.map((name) => faulty(memory({ name })));
-  const adasProcess = pausable(processSystem);
-  const { ttlMs } = pace;
-  return {
-    pace,
-    colours,
-    backends,
-    adasProcess,
-    ada: createLocker({ backends, ttlMs, system: adasProcess }),
-    ben: createLocker({ backends, ttlMs }),
-    stock: createStock(),
-  };
-}
-
 /** Prints a step and leaves time to read it. */
-async function say({ colours, pace }: Stage, title: string, lines: readonly string[]): Promise<void> {
-  print([colours.bold(title), ...lines.map((line) => wrapped(line, "  ")), ""].join("\n"));
+async function say({ pace }: Stage, title: string, lines: readonly string[]): Promise<void> {
+  print([bold(title), ...lines.map((line) => wrapped(line, "  ")), ""].join("\n"));
   await new Promise((resolve) => setTimeout(resolve, pace.readMs));
 }
 
-function votesText({ colours }: Stage, votes: readonly VoteReport[]): string {
+function votesText(votes: readonly VoteReport[]): string {
   const texts = votes.map((vote) => {
     const text = `${vote.backend} ${voteText(vote)}`;
-    return vote.vote === "granted" ? colours.good(text) : colours.dim(text);
+    return vote.vote === "granted" ? good(text) : dim(text);
   });
   return `Votes: ${texts.join(", ")}.`;
 }
@@ -285,19 +233,6 @@ function next<Name extends LockerEventName>(
       reject(unexpected(`nothing was ${name} within ${formatMs(STEP_MS_MAX)}`));
     }, STEP_MS_MAX);
   });
-}
-
-/** Broken between words; colours take no room. */
-function wrapped(text: string, indent: string): string {
-  // oxlint-disable-next-line no-control-regex -- what colours are made of
-  const width = (line: string): number => line.replace(/\x1b\[\d+m/g, "").length;
-  const [first = "", ...words] = text.split(" ");
-  let lines: readonly string[] = [indent + first];
-  for (const word of words) {
-    const longer = `${lines.at(-1) ?? ""} ${word}`;
-    lines = width(longer) <= COLUMNS ? [...lines.slice(0, -1), longer] : [...lines, indent + word];
-  }
-  return lines.join("\n");
 }
 
 function thrownBy(run: () => void): unknown {

@@ -1,30 +1,37 @@
 /** `quorum-lock run`: runs a command while holding a lock. */
-import { majority } from "../../engine/quorum.js";
+import type { Backend } from "../../backend.js";
 import { validityMs } from "../../engine/validity.js";
 import { AbortedError, show, type BackendError } from "../../errors.js";
 import type { Lease } from "../../lock/lease.js";
 import { createLocker, type Locker } from "../../lock/locker.js";
-import { checkKey, DEFAULTS, LIMITS } from "../../options.js";
-import type { Backend, RestartGuard } from "../../backend.js";
-import { CommandLineError } from "../command-line-error.js";
-import { formatMs, parseDurationMs } from "../duration.js";
-import { endingTimes, RUN_TTL_MS_MIN } from "../ending-times.js";
-import { EXIT, signalExitCode } from "../exit-codes.js";
+import { DEFAULTS } from "../../options.js";
+import { formatMs } from "../duration.js";
+import { endingTimes } from "../ending-times.js";
+import { EXIT, listCodes, signalExitCode } from "../exit-codes.js";
 import { withKnownFaults } from "../explain.js";
 import { checkCommand } from "../find-command.js";
 import { startGated, type Command } from "../gate.js";
 import { createLogger } from "../logger.js";
 import { openBackends } from "../open-backends.js";
 import type { EndingTimes } from "../orders.js";
-import { parseArguments, usage, type Arguments, type OptionSpec } from "../parse-arguments.js";
-import { parseBackendUrl, type BackendAddress } from "../parse-url.js";
-import { catchSignals, ENDING_SIGNALS } from "../signals.js";
+import { readRunSettings, type RunSettings } from "../run-settings.js";
+import { catchSignals, ENDING_SIGNALS, PAUSE_REFUSED, PAUSE_SIGNAL } from "../signals.js";
 import { supervise, type Outcome, type Supervisor } from "../supervise.js";
-import { print, tell } from "../terminal.js";
+import { print, tell, wrapped } from "../terminal.js";
 import { startWatcher } from "../watcher-link.js";
 
+const OWN_CODES = [
+  EXIT.usage,
+  EXIT.unavailable,
+  EXIT.internal,
+  EXIT.held,
+  EXIT.lost,
+  EXIT.cannotExecute,
+  EXIT.notFound,
+];
+
 /** One screen of 80 x 24. */
-export const RUN_HELP = `quorum-lock run - run a command while holding a lock
+const RUN_HELP = `quorum-lock run - run a command while holding a lock
 
   quorum-lock run --backend URL... --key KEY [options] -- COMMAND [ARG...]
 
@@ -36,57 +43,24 @@ export const RUN_HELP = `quorum-lock run - run a command while holding a lock
   --wait 10s         how long to wait for the lock; 0 tries once
   --kill-grace 5s    from SIGTERM to SIGKILL (default: a fifth of --ttl)
   --quorum N  --max-ttl 60s  --clock-skew 1s   one figure for all users
-  --restart-guard auto|strict|off   servers that restarted without memory;
-                     strict also covers all of them restarting at once
+  --restart-guard auto|strict|off   when servers restart and forget locks:
+                     auto waits unless all did so at once, strict always
   --log-level debug|info|warn|error   JSON on stderr, needs pino
 
 COMMAND finds QUORUM_LOCK_TOKEN and QUORUM_LOCK_KEY in its environment. It is
 ended before the lock can be lost, even if quorum-lock is killed with -9; then
 the key stays locked until --ttl has passed. What it leaves running is ended.
-Exit codes: COMMAND's own (128+n: signal n); 64 usage, 69 no quorum, 70 failure,
-75 held by another, 76 being lost, 126 not executable, 127 not found.
+${wrapped(`Exit codes: COMMAND's own, 128+n after signal n; ${listCodes(OWN_CODES)}.`)}
 Example: quorum-lock run --backend redis://a --backend redis://b \\
            --backend redis://c --key backup --wait 5m -- ./backup.sh --full`;
 
-const OPTIONS: Readonly<Record<string, OptionSpec>> = {
-  backend: { type: "string", repeatable: true },
-  key: { type: "string" },
-  ttl: { type: "string" },
-  wait: { type: "string" },
-  "kill-grace": { type: "string" },
-  quorum: { type: "string" },
-  "max-ttl": { type: "string" },
-  "clock-skew": { type: "string" },
-  "restart-guard": { type: "string" },
-  "log-level": { type: "string" },
-};
-
-const RUN_TTL_MS_DEFAULT = 30_000;
-const RESTART_GUARDS: readonly RestartGuard[] = ["auto", "strict", "off"];
-
-interface Settings {
-  readonly key: string;
-  readonly command: readonly [name: string, ...args: string[]];
-  readonly addresses: readonly BackendAddress[];
-  readonly ttlMs: number;
-  readonly waitMs: number;
-  readonly killGraceMs: number | undefined;
-  readonly quorum: number | undefined;
-  readonly maxTtlMs: number;
-  readonly clockSkewMs: number;
-  readonly restartGuard: RestartGuard;
-  readonly logLevel: string | undefined;
-}
-
 /** Runs it; resolves to the exit code. Throws a `CommandLineError` or an error of the locker. */
 export async function run(args: readonly string[]): Promise<number> {
-  const [own, command] = splitAtDashes(args);
-  const given = parseArguments("run", OPTIONS, own);
-  if (given.has("help")) {
+  const settings = readRunSettings(args);
+  if (settings === "help") {
     print(RUN_HELP);
     return EXIT.ok.code;
   }
-  const settings = readSettings(given, command);
   checkCommand(settings.command[0]);
   const logger = await createLogger(settings.logLevel);
   const { backends, close } = await openBackends(settings.addresses);
@@ -109,17 +83,12 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Everything after the first `--` is the command's, whatever it looks like. */
-function splitAtDashes(args: readonly string[]): readonly [readonly string[], readonly string[]] {
-  const at = args.indexOf("--");
-  return at === -1 ? [args, []] : [args.slice(0, at), args.slice(at + 1)];
-}
-
-async function runLocked(locker: Locker, settings: Settings, times: EndingTimes): Promise<number> {
+async function runLocked(locker: Locker, settings: RunSettings, times: EndingTimes): Promise<number> {
   let supervisor: Supervisor | undefined;
   const abort = new AbortController();
   let interruptedBy: NodeJS.Signals | undefined;
   const signals = catchSignals((signal) => {
+    if (signal === PAUSE_SIGNAL) tell(PAUSE_REFUSED);
     if (!ENDING_SIGNALS.includes(signal)) return;
     interruptedBy ??= signal;
     abort.abort();
@@ -151,7 +120,7 @@ async function runLocked(locker: Locker, settings: Settings, times: EndingTimes)
   }
 }
 
-function commandOf({ key, command: [name, ...args] }: Settings, lease: Lease): Command {
+function commandOf({ key, command: [name, ...args] }: RunSettings, lease: Lease): Command {
   return { name, args, env: { QUORUM_LOCK_TOKEN: lease.token.toString(), QUORUM_LOCK_KEY: key } };
 }
 
@@ -162,7 +131,11 @@ function exitCodeOf({ cause, end }: Outcome): number {
 }
 
 /** Gives the lock back, unless processes of the command could not be ended: then nobody else may have it yet. */
-async function release(lease: Lease, outcome: Outcome | undefined, { key, ttlMs }: Settings): Promise<void> {
+async function release(
+  lease: Lease,
+  outcome: Outcome | undefined,
+  { key, ttlMs }: RunSettings,
+): Promise<void> {
   const untilTtl = `stays locked until its TTL of ${formatMs(ttlMs)} has passed`;
   if (outcome?.allGone === false) {
     tell(
@@ -175,74 +148,6 @@ async function release(lease: Lease, outcome: Outcome | undefined, { key, ttlMs 
   // Where the lock was being lost, that was said.
   if (released !== "unknown" || outcome?.cause === "lock") return;
   tell(`too few backends answered when lock ${show(key)} was released; it ${untilTtl}`);
-}
-
-function readSettings(given: Arguments, command: readonly string[]): Settings {
-  const key = given.one("key");
-  const addresses = given.all("backend").map(parseBackendUrl);
-  if (addresses.length === 0)
-    throw usage("run", "option --backend is missing: the URL of each server that votes");
-  if (key === undefined) throw usage("run", "option --key is missing: what is to be locked");
-  checkKey(key);
-  const maxTtlMs =
-    duration(given, "max-ttl", { minMs: RUN_TTL_MS_MIN, maxMs: LIMITS.maxTtlMsMax }) ?? DEFAULTS.maxTtlMs;
-  const ttlRange = { minMs: RUN_TTL_MS_MIN, maxMs: maxTtlMs, why: " (--max-ttl)" };
-  const skewRange = {
-    minMs: 0,
-    maxMs: Math.min(LIMITS.clockSkewMsMax, maxTtlMs - 1),
-    why: " (below --max-ttl)",
-  };
-  return {
-    key,
-    command: checkedCommand(command),
-    addresses,
-    maxTtlMs,
-    ttlMs: duration(given, "ttl", ttlRange) ?? Math.min(RUN_TTL_MS_DEFAULT, maxTtlMs),
-    waitMs: duration(given, "wait", { minMs: 0, maxMs: LIMITS.waitMsMax }) ?? DEFAULTS.waitMs,
-    killGraceMs: duration(given, "kill-grace", { minMs: 0, maxMs: LIMITS.maxTtlMsMax }),
-    clockSkewMs: duration(given, "clock-skew", skewRange) ?? Math.min(DEFAULTS.clockSkewMs, maxTtlMs - 1),
-    quorum: quorumOf(given, addresses.length),
-    restartGuard: restartGuardOf(given),
-    logLevel: given.one("log-level"),
-  };
-}
-
-function checkedCommand(command: readonly string[]): Settings["command"] {
-  const [name, ...args] = command;
-  if (name === undefined || name === "") {
-    throw usage("run", "the command is missing: write -- and then the command with its arguments");
-  }
-  // Shells differ in what they make of such a name.
-  if (name.startsWith("-")) throw usage("run", `the command must not begin with a dash; got ${show(name)}`);
-  return [name, ...args];
-}
-
-function duration(
-  given: Arguments,
-  option: string,
-  range: { readonly minMs: number; readonly maxMs: number; readonly why?: string },
-): number | undefined {
-  const text = given.one(option);
-  return text === undefined ? undefined : parseDurationMs(`--${option}`, text, range);
-}
-
-function quorumOf(given: Arguments, n: number): number | undefined {
-  const text = given.one("quorum");
-  if (text === undefined) return undefined;
-  const quorum = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (quorum >= majority(n) && quorum <= n) return quorum;
-  const rule = `a majority of the ${n} backends: a whole number from ${majority(n)} to ${n}`;
-  throw new CommandLineError(EXIT.usage, `option --quorum must be ${rule}; got ${show(text)}`);
-}
-
-function restartGuardOf(given: Arguments): RestartGuard {
-  const text = given.one("restart-guard") ?? DEFAULTS.restartGuard;
-  const guard = RESTART_GUARDS.find((each) => each === text);
-  if (guard !== undefined) return guard;
-  throw new CommandLineError(
-    EXIT.usage,
-    `option --restart-guard must be one of ${RESTART_GUARDS.join(", ")}; got ${show(text)}`,
-  );
 }
 
 /** As the locker computes it for these backends. */
