@@ -160,7 +160,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   function repay(): void {
     const now = system.look();
     let sent = 0;
-    for (const debt of [...debts.values()]) {
+    for (const debt of debts.values()) {
       if (now >= debt.until) debts.delete(debt.id);
       else if (sent++ < DEBTS_AT_ONCE) pay(debt);
     }
