@@ -208,9 +208,11 @@ export function markMismatch(
   marked: MarkedFigures,
   ours: MarkedFigures,
 ): BackendError {
+  const kind = (figures: MarkedFigures): string =>
+    marked.memory === ours.memory ? "" : `, ${figures.memory}`;
   const text = (figures: MarkedFigures): string =>
     `${figures.backends} ${figures.backends === 1 ? "backend" : "backends"}, quorum ${figures.quorum}, ` +
-    `maxTtlMs ${figures.maxTtlMs}${figures.memory === undefined ? "" : `, ${figures.memory}`}`;
+    `maxTtlMs ${figures.maxTtlMs}${kind(figures)}`;
   const what =
     `its mark was written by clients with ${text(marked)}; this one is configured with ${text(ours)}. ` +
     `All clients of a backend must use the same figures. If nobody uses the others any more: stop all clients, wait ` +
