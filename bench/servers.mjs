@@ -40,7 +40,8 @@ export async function startServers(n) {
       thaw: () => process.kill(running.pid, "SIGCONT"),
       stop: async () => {
         process.kill(running.pid, "SIGKILL");
-        await running.ended;
+        // Its handle does not keep this process alive; a timer does.
+        for (let tries = 0; running.running() && tries < 500; tries++) await sleep(10);
         rmSync(dir, { recursive: true, force: true });
       },
     });
