@@ -41,6 +41,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
   const answers = new Array<ExtendReply | BackendError | undefined>(links.length).fill(undefined);
   const answeredAt = new Array<number>(links.length).fill(0);
   const healAfterMs = claim.ttlMsMax;
+  claim.untouched = 0;
   claim.ttlMsMax = Math.max(claim.ttlMsMax, ttlMs);
   let extension = startExtension(links.length, quorum.quorum, request.validUntil);
 

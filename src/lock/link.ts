@@ -64,6 +64,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   const { system, reporter } = context;
   const session = backend.open(context.deployment);
   const silence = createSilence(system, context.silenceMs);
+  /** One for each time of silence: there may be thousands of refusals, and making an error costs more than a send. */
+  let silentFault: BackendError | undefined;
   const debts = new Map<string, Debt>();
   let inFlight = 0;
   let healthy: boolean | undefined;
@@ -77,7 +79,9 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     onFault: (fault: BackendError) => void,
   ): void {
     if (silence.refuses(inFlight, system.now())) {
-      void Promise.resolve().then(() => onFault(silent()));
+      silentFault ??= silent();
+      const fault = silentFault;
+      void Promise.resolve().then(() => onFault(fault));
       return;
     }
     silence.sent();
@@ -86,6 +90,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       (reply) => {
         inFlight--;
         silence.answered();
+        silentFault = undefined;
         if (healthy !== true) becameHealthy();
         try {
           onReply(reply);

@@ -14,6 +14,8 @@ export interface Claim {
   lateGrants: number;
   /** Bit i: backend i had nothing to release. */
   denials: number;
+  /** Bit i: nothing that could lock was ever sent to backend i, so that it has nothing to release. */
+  untouched: number;
 }
 
 /** A release that is sent until it was answered, or until the lock must have ended by itself. */
@@ -68,6 +70,10 @@ export function releaseEverywhere(quorum: Quorum, claim: Claim, deadlineMs: numb
       if (!settled) settle("unknown");
     });
     for (const link of links) {
+      if ((claim.untouched & (1 << link.index)) !== 0) {
+        pending--;
+        continue;
+      }
       link.send(
         (session) => session.release(claim.key, claim.owner),
         (reply) => {
