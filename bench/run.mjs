@@ -15,7 +15,7 @@ import { micro } from "./micro.mjs";
 import { startServers } from "./servers.mjs";
 
 const quick = process.argv.includes("--quick");
-const ROUNDS = quick ? 5 : 11;
+const ROUNDS = quick ? 5 : 9;
 const CYCLES = quick ? { 1: 400, 16: 1600, 128: 2500 } : { 1: 1500, 16: 5000, 128: 8000 };
 
 const servers = await startServers(5);
