@@ -10,9 +10,9 @@ import {
 } from "../engine/extension.js";
 import { elapsedMs, type Instant } from "../engine/time.js";
 import { requestDeadlineMs } from "../engine/schedule.js";
-import { BackendError, type VoteReport } from "../errors.js";
+import type { BackendError, VoteReport } from "../errors.js";
 import type { Link } from "./link.js";
-import { isLate, READ_MS, timeout, type Grant, type Quorum } from "./poll.js";
+import { isLate, READ_MS, report, timeout, type Grant, type Quorum } from "./poll.js";
 import { grantedLate, releaseDebt } from "./release.js";
 
 /** How an extension round ended. "over": the lease ended meanwhile. */
@@ -138,21 +138,4 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
       );
     }
   });
-}
-
-function report(link: Link, answer: ExtendReply | BackendError | undefined, elapsed: number): VoteReport {
-  const backend = link.backend.name;
-  if (answer === undefined) return { backend, vote: "no-answer", elapsedMs: elapsed };
-  if (answer instanceof BackendError) {
-    return { backend, vote: "fault", elapsedMs: elapsed, code: answer.code, error: answer };
-  }
-  switch (answer.kind) {
-    case "extended":
-    case "recreated":
-      return { backend, vote: "granted", elapsedMs: elapsed };
-    case "not-owner":
-      return { backend, vote: "denied", elapsedMs: elapsed };
-    case "quarantined":
-      return { backend, vote: "quarantined", elapsedMs: elapsed, remainingMs: answer.remainingMs };
-  }
 }

@@ -3,7 +3,7 @@
  * that minted less than the token, and settles as soon as the verdict is known. Stragglers are never awaited; what
  * they still answer is cast too, and what they may hold after a lost attempt is released.
  */
-import type { AcquireReply } from "../backend.js";
+import type { AcquireReply, ExtendReply } from "../backend.js";
 import {
   castRaise,
   castVote,
@@ -297,14 +297,27 @@ export function timeout(link: Link, afterMs: number): BackendError {
   return new BackendError("BACKEND_TIMEOUT", { backend: link.backend.name, what });
 }
 
-function report(link: Link, answer: AcquireReply | BackendError | undefined, elapsed: number): VoteReport {
+/** What one backend did in a round, as errors and events tell it. */
+export function report(
+  link: Link,
+  answer: AcquireReply | ExtendReply | BackendError | undefined,
+  elapsed: number,
+): VoteReport {
   const backend = link.backend.name;
   if (answer === undefined) return { backend, vote: "no-answer", elapsedMs: elapsed };
   if (answer instanceof BackendError) {
     return { backend, vote: "fault", elapsedMs: elapsed, code: answer.code, error: answer };
   }
-  if (answer.kind === "granted" || answer.remainingMs === undefined) {
-    return { backend, vote: answer.kind, elapsedMs: elapsed };
+  switch (answer.kind) {
+    case "granted":
+    case "extended":
+    case "recreated":
+      return { backend, vote: "granted", elapsedMs: elapsed };
+    case "not-owner":
+      return { backend, vote: "denied", elapsedMs: elapsed };
+    case "held":
+    case "quarantined":
+      if (answer.remainingMs === undefined) return { backend, vote: answer.kind, elapsedMs: elapsed };
+      return { backend, vote: answer.kind, elapsedMs: elapsed, remainingMs: answer.remainingMs };
   }
-  return { backend, vote: answer.kind, elapsedMs: elapsed, remainingMs: answer.remainingMs };
 }
