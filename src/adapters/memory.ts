@@ -13,7 +13,10 @@ import type {
   Deployment,
   ExtendReply,
   ExtendRequest,
+  Examination,
   KeyRecord,
+  ListPage,
+  ListRequest,
   Quarantined,
   RaiseReply,
   RaiseRequest,
@@ -21,7 +24,7 @@ import type {
   StatusReply,
 } from "../backend.js";
 import { clampProposal, higherFence, mintFence, skewMicros } from "../engine/token.js";
-import { BackendError, markMismatch, refuseUnknownOptions } from "../errors.js";
+import { BackendError, markMismatch, noQuarantine, refuseUnknownOptions } from "../errors.js";
 
 /** The clocks of one memory backend. */
 export interface MemoryClock {
@@ -71,7 +74,15 @@ interface Mark {
   readonly identity: BackendIdentity;
 }
 
-const CAPABILITIES: Capabilities = { earlyByMs: 0, lateByMs: 0, expiryClock: "monotonic", durable: false };
+const CAPABILITIES: Capabilities = {
+  earlyByMs: 0,
+  lateByMs: 0,
+  expiryClock: "monotonic",
+  durable: false,
+  lists: true,
+  atomicStep: "one turn of the event loop",
+  acquireRoundTrips: 0,
+};
 
 const PROCESS_CLOCK: MemoryClock = {
   nowMs: () => performance.now(),
@@ -260,6 +271,40 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       async join(ofIncarnation: string): Promise<void> {
         const current = currentMark();
         if (current.incarnation === ofIncarnation) mark = { ...current, joined: true };
+      },
+
+      async list({ prefix, cursor, pageSize }: ListRequest): Promise<ListPage> {
+        const now = clock.nowMs();
+        const keys = [...entries.keys()]
+          .filter((key) => key.startsWith(prefix) && (cursor === undefined || key > cursor))
+          .filter((key) => read(key, now)?.lock !== undefined)
+          .sort();
+        const page = keys.slice(0, pageSize);
+        return { keys: page, next: page.length < keys.length ? page.at(-1) : undefined };
+      },
+
+      async lift(key: string, token: bigint): Promise<bigint> {
+        const entry = read(key);
+        const counter = higherFence(entry?.counter ?? 0n, token);
+        write(key, entry?.lock, counter);
+        return counter;
+      },
+
+      async quarantine(): Promise<Quarantined> {
+        const before = currentMark();
+        if (!before.guarded) throw noQuarantine(name);
+        incarnation = newIncarnation();
+        const { joined, identity } = currentMark();
+        return { kind: "quarantined", remainingMs: deployment.quarantineMs, joined, identity };
+      },
+
+      async examine(): Promise<Examination> {
+        const text = "memory of this process: no protection between processes, and gone with it";
+        return {
+          server: "memory",
+          wallMs: Number(clock.wallMicros() / 1000n),
+          findings: [{ level: "warning", topic: "storage", text }],
+        };
       },
 
       async close(): Promise<void> {
