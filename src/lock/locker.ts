@@ -26,6 +26,7 @@ import {
 import { adoptGrant } from "./adopt.js";
 import { acquireGrant, type AcquireContext } from "./acquire.js";
 import { bootstrapAll } from "./bootstrap.js";
+import { createCalls } from "./calls.js";
 import { createContact } from "./contact.js";
 import {
   createReporter,
@@ -41,6 +42,7 @@ import { handOverDeployment, readHandOver, type HandOver } from "./hand-over.js"
 import type { KeyReport } from "./inspect.js";
 import { keep, type Keeper } from "./keeper.js";
 import { createLease, type HeldLease, type Lease } from "./lease.js";
+import { createLine } from "./line.js";
 import { createLink, type Link } from "./link.js";
 import { createLossWatch, type LossWatch } from "./loss-watch.js";
 import type { KeyListing } from "./list.js";
@@ -194,6 +196,8 @@ class QuorumLocker implements Locker {
       reporter,
       deployment: resolved.deployment,
       retry: resolved.retry,
+      line: createLine(system),
+      calls: createCalls(quorum.links, quorum.quorum, system),
       closing: this.#closing,
     };
   }
@@ -374,6 +378,7 @@ class QuorumLocker implements Locker {
     this.#closing.interrupt();
     for (const lease of this.#held.keys()) lease.lose("closed");
     this.#watch.stop();
+    this.#acquiring.calls.stop();
     await Promise.all(this.#parts.links.map((link) => link.close(CLOSE_WITHIN_MS)));
   }
 

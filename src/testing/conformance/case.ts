@@ -14,7 +14,9 @@ export type Need =
   /** it moves proposals into the window around its own clock */
   | "clamps"
   /** its keys can be listed */
-  | "lists";
+  | "lists"
+  /** it calls those who wait */
+  | "wakes";
 
 /** Starts the server behind the backend anew; resolves when it answers again. */
 export interface Restarts {
@@ -75,5 +77,7 @@ function offers(context: ConformanceContext, need: Need): boolean {
       return context.clampsProposals ?? true;
     case "lists":
       return context.capabilities.lists;
+    case "wakes":
+      return context.capabilities.wakes === true;
   }
 }
