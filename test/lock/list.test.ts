@@ -68,7 +68,7 @@ describe("list", () => {
     links[0]?.hang();
     const one = locker.list();
     const asked = all(one);
-    expect(await stage.lasting(asked)).toBeLessThan(200 * 2 + 20);
+    expect(await stage.lasting(asked)).toBeLessThan(200 + 20);
     expect((await asked).map(({ state }) => state)).toEqual(new Array<string>(200).fill("held"));
     expect(outcomes(one)).toEqual(["failed", "listed", "listed"]);
     expect(one.coverage.complete).toBe(true);
