@@ -1,6 +1,6 @@
 /** What an operator sees and does on real servers, with the faults that an operator is called for. */
 import { expect } from "vitest";
-import { LeaseLostError, type KeyReport, type LockerOptions } from "../../src/index.js";
+import type { KeyReport, LeaseLostError, LockerOptions } from "../../src/index.js";
 import { redis } from "../../src/adapters/redis.js";
 import { describeWithServer } from "../servers/needs.ts";
 import { ALICE, acquire, backendsOn, DEPLOYMENT, eventually, test, timed } from "./kit.ts";
