@@ -65,7 +65,7 @@ export interface AcquireOptions {
 
 /** Options of one `adopt`. */
 export interface AdoptOptions {
-  /** The TTL to which the lease is extended, in milliseconds. Default: that of the lease. */
+  /** The TTL to which the lease is extended, in milliseconds. Default that of the lease. */
   readonly ttlMs?: number;
   /** Extend the lease until it is released or lost. Default false. */
   readonly keepAlive?: boolean;

@@ -191,7 +191,7 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         const keptMs = keptForOthers(key, ticket?.id);
         if (keptMs > 0) {
           if (ticket !== undefined) line.join(key, { session, ticket }, clock.nowMs());
-          return { kind: "held", remainingMs: keptMs, identity: identityOf(current) };
+          return { kind: "held", remainingMs: keptMs, reserved: true, identity: identityOf(current) };
         }
         const clamped = clampProposal(proposal, clock.wallMicros(), skew);
         const request = { owner, ttlMs, proposal: clamped };

@@ -40,14 +40,13 @@ import {
 import type { BackendExamination } from "./examine.js";
 import { handOverDeployment, readHandOver, type HandOver } from "./hand-over.js";
 import type { KeyReport } from "./inspect.js";
-import { keep, type Keeper } from "./keeper.js";
-import { createLease, type HeldLease, type Lease } from "./lease.js";
+import type { HeldLease, Lease } from "./lease.js";
+import { createLeases, type Leases } from "./leases.js";
 import { createLine } from "./line.js";
 import { createLink, type Link } from "./link.js";
-import { createLossWatch, type LossWatch } from "./loss-watch.js";
 import type { KeyListing } from "./list.js";
 import { createOperator, type Operator } from "./operator.js";
-import type { Grant, Quorum } from "./poll.js";
+import type { Quorum } from "./poll.js";
 import { releaseEverywhere } from "./release.js";
 import type { ForceReleaseReport, LiftReport, QuarantineReport } from "./repair.js";
 import { processSystem } from "./system.js";
@@ -176,18 +175,15 @@ interface Parts {
 class QuorumLocker implements Locker {
   readonly #parts: Parts;
   readonly #acquiring: AcquireContext;
-  readonly #watch: LossWatch;
+  readonly #leases: Leases;
   readonly #operator: Operator;
   readonly #closing = createInterruption();
-  /** Leases still held, with the keepers of those that are kept. */
-  readonly #held = new Map<HeldLease, Keeper | undefined>();
   #closed: Promise<void> | undefined;
-  #warned = false;
 
   constructor(parts: Parts) {
     const { resolved, system, quorum, reporter } = parts;
     this.#parts = parts;
-    this.#watch = createLossWatch(system);
+    this.#leases = createLeases(parts);
     this.#operator = createOperator({ quorum, closing: this.#closing, reporter, resolved });
     this.#acquiring = {
       quorum,
@@ -259,7 +255,7 @@ class QuorumLocker implements Locker {
     }
     const { grant, attempts, waitedMs } = acquired;
     const { resolved, reporter } = this.#parts;
-    const lease = this.#lease(grant, options);
+    const lease = this.#leases.hold(grant, options);
     reporter.emit("acquired", () => ({
       key: lease.key,
       token: lease.token,
@@ -280,7 +276,7 @@ class QuorumLocker implements Locker {
     const grant = await adoptGrant({ quorum, closing: this.#closing, maxTtlMs }, handed, wanted);
     // Adopted in the very turn of the close; nothing is released, since it may be adopted elsewhere.
     if (this.#closing.interrupted()) throw new ClosedError();
-    const lease = this.#lease(grant, wanted);
+    const lease = this.#leases.hold(grant, wanted);
     reporter.emit("adopted", () => ({
       key: lease.key,
       token: lease.token,
@@ -289,46 +285,6 @@ class QuorumLocker implements Locker {
       votes: grant.votes(),
     }));
     return lease;
-  }
-
-  #lease(grant: Grant, options: ResolvedAcquire): HeldLease {
-    const { system, reporter, resolved, quorum } = this.#parts;
-    const lease = createLease(grant, {
-      quorum,
-      system,
-      reporter,
-      watch: this.#watch,
-      maxTtlMs: resolved.deployment.maxTtlMs,
-      deployment: handOverDeployment(resolved),
-      onOver: (over) => {
-        this.#held.get(over)?.stop();
-        this.#held.delete(over);
-      },
-    });
-    const keeper = options.keepAlive
-      ? keep(lease, options.ttlMs, { system, clockBounds: resolved.clockBounds })
-      : undefined;
-    this.#held.set(lease, keeper);
-    if (!this.#warned) this.#warnOnce();
-    return lease;
-  }
-
-  #warnOnce(): void {
-    this.#warned = true;
-    const { backends, deployment } = this.#parts.resolved;
-    const [only] = backends;
-    if (
-      backends.length > 1 ||
-      only === undefined ||
-      only.capabilities.durable ||
-      deployment.restartGuard !== "auto"
-    ) {
-      return;
-    }
-    const text =
-      `${only.name} is the only backend and forgets its locks when it restarts: a restart under a held lock cannot be ` +
-      `told from a first start. Make it durable, use three or more backends, or set restartGuard: "strict"`;
-    this.#parts.reporter.emit("warning", () => ({ text }));
   }
 
   async bootstrap(): Promise<readonly string[]> {
@@ -376,8 +332,7 @@ class QuorumLocker implements Locker {
 
   async #closeOnce(): Promise<void> {
     this.#closing.interrupt();
-    for (const lease of this.#held.keys()) lease.lose("closed");
-    this.#watch.stop();
+    this.#leases.close();
     this.#acquiring.calls.stop();
     await Promise.all(this.#parts.links.map((link) => link.close(CLOSE_WITHIN_MS)));
   }

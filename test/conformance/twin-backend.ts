@@ -194,7 +194,7 @@ export function twinBackend(
           if (gets) keptFree = keptFree.filter((each) => each.key !== key);
         }
         if (reserved !== undefined && !isOurs) {
-          return { kind: "held", remainingMs: reserved.until - clock.nowMs(), identity };
+          return { kind: "held", remainingMs: reserved.until - clock.nowMs(), reserved: true, identity };
         }
         const taken = live(row);
         if (is("acquire is not atomic")) await Promise.resolve();
@@ -321,7 +321,9 @@ export function twinBackend(
         if (!live(row) && !(is("inspect shows expired locks") && row.locked)) {
           return { lock: undefined, counter: is("inspect hides the counter") ? 0n : row.F };
         }
-        const lock = { owner: row.owner, fence: row.g, remainingMs: row.expiry - clock.nowMs() };
+        const left = row.expiry - clock.nowMs();
+        const remainingMs = is("inspect tells whole seconds") ? Math.ceil(left / 1_000) * 1_000 : left;
+        const lock = { owner: row.owner, fence: row.g, remainingMs };
         return { lock, counter: row.F };
       },
 

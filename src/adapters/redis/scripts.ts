@@ -5,7 +5,7 @@
  *
  * A lock may be a reservation, "r|ticket": no lock to anybody, held to all but one. The line `{p:KEY}:w` is a sorted set.
  *
- * Replies are one string, its first character the kind: g granted, h held, q quarantined, m another mark than the
+ * Replies are one string, its first character the kind: g granted, h held, k kept for another in line, q quarantined, m another mark than the
  * client knows, r raised, e extended, c created anew, d released (deleted), n not owner or refused, x a counter that is broken, w a value that
  * is no lock under the key of one.
  */
@@ -68,7 +68,7 @@ local function acquire(lock, counter, owner, ttl, proposal, ticket, since, waits
       redis.pcall('ZADD', line, since, ticket)
       if redis.call('PTTL', line) < tonumber(waitsMs) then redis.call('PEXPIRE', line, waitsMs) end
     end
-    return 'h' .. redis.call('PTTL', lock)
+    return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
   end
   if ticket then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
   local p, at = tonumber(proposal), now()

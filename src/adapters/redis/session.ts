@@ -197,9 +197,11 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
           switch (reply[0]) {
             case "g":
               return { kind: "granted", fence: BigInt(rest), identity };
-            case "h": {
-              const remaining = Number(rest);
-              return { kind: "held", remainingMs: remaining < 0 ? undefined : remaining, identity };
+            case "h":
+            case "k": {
+              const remainingMs = Number(rest) < 0 ? undefined : Number(rest);
+              if (reply[0] === "h") return { kind: "held", remainingMs, identity };
+              return { kind: "held", remainingMs, reserved: true, identity };
             }
             case "q":
               return quarantined(server, Number(rest));
