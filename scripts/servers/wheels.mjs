@@ -45,6 +45,6 @@ export async function addWheels(what) {
  * @param {{ command: string, args: readonly string[] }} python @param {string} folder @param {Wheels} wheels
  */
 export async function proveWheels(python, folder, wheels) {
-  const env = { PYTHONPATH: folder, PYTHONHOME: "", PYTHONNOUSERSITE: "1" };
+  const env = { PYTHONPATH: folder, PYTHONHOME: "", PYTHONNOUSERSITE: "1", PYTHONDONTWRITEBYTECODE: "" };
   await runBounded(python.command, [...python.args, ...wheels.proof], { timeoutMs: proofTimeoutMs, env });
 }

@@ -1,7 +1,8 @@
 // What a lock needs of MongoDB, asked of the server that tests run: the product, or what stands in for it.
 import { Long, MongoClient, MongoServerError, type Collection } from "mongodb";
-import { expect, test as plainTest } from "vitest";
+import { afterAll, beforeAll, expect, test as plainTest } from "vitest";
 import { describeWithServer } from "./needs.ts";
+import type { RunningServer } from "./running-server.ts";
 import { startMongodb } from "./start-mongodb.ts";
 
 interface Lock {
@@ -13,17 +14,6 @@ interface Lock {
 }
 
 const confirmed = { w: "majority", j: true, wtimeoutMS: 5000 } as const;
-
-const test = plainTest.extend<{ locks: Collection<Lock> }>({
-  // oxlint-disable-next-line no-empty-pattern -- vitest demands a pattern here
-  locks: async ({}, use) => {
-    const server = await startMongodb();
-    const client = new MongoClient(server.url, { retryWrites: false, retryReads: false });
-    await use(client.db("test").collection<Lock>("locks"));
-    await client.close();
-    await server.stop();
-  },
-});
 
 /** One statement: takes the lock if it is free by the server's own clock. A null comes of a lost race for the first document, and is repeated. */
 async function acquire(
@@ -54,6 +44,20 @@ async function acquire(
 }
 
 await describeWithServer("mongodb", "the server of the tests", () => {
+  let server: RunningServer;
+  let client: MongoClient;
+  beforeAll(async () => {
+    server = await startMongodb();
+    client = new MongoClient(server.url, { retryWrites: false, retryReads: false });
+  });
+  afterAll(async () => {
+    await client.close();
+    await server.stop();
+  });
+  const test = plainTest.extend<{ locks: Collection<Lock> }>({
+    locks: async ({ task }, use) => use(client.db("test").collection<Lock>(task.id)),
+  });
+
   test("runs an update pipeline with its own clock, literals and conditions, and makes the document", async ({
     locks,
   }) => {
@@ -108,8 +112,8 @@ await describeWithServer("mongodb", "the server of the tests", () => {
     expect(String(next?.token)).toBe("9007199254740994");
   });
 
-  test("says what time it is", async ({ locks }) => {
-    const hello = await locks.db.command({ hello: 1 });
+  test("says what time it is", async () => {
+    const hello = await client.db().command({ hello: 1 });
     expect(hello["localTime"]).toBeInstanceOf(Date);
   });
 });
