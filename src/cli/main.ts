@@ -1,43 +1,34 @@
 #!/usr/bin/env node
 /** The program `quorum-lock`: finds the command, and turns what it throws into one line and an exit code. */
 import { readFileSync } from "node:fs";
+import type { Run } from "./command.js";
+import { COMMANDS, type CommandName } from "./command-table.js";
 import { explain } from "./explain.js";
 import { EXIT } from "./exit-codes.js";
+import { mainHelp } from "./help.js";
 import { nearest, usage } from "./parse-arguments.js";
 import { print, tell } from "./terminal.js";
 
-type Run = (args: readonly string[]) => Promise<number>;
-
 /** Loaded when asked for: help and version need none of it. */
-const COMMANDS: Readonly<Record<string, () => Promise<Run>>> = {
+const LOAD: Readonly<Record<CommandName, () => Promise<Run>>> = {
   demo: async () => (await import("./commands/demo.js")).demo,
   run: async () => (await import("./commands/run.js")).run,
+  inspect: async () => (await import("./commands/inspect.js")).inspect,
+  list: async () => (await import("./commands/list.js")).list,
+  watch: async () => (await import("./commands/watch.js")).watch,
+  release: async () => (await import("./commands/release.js")).release,
+  fence: async () => (await import("./commands/fence.js")).fence,
+  init: async () => (await import("./commands/init.js")).init,
+  quarantine: async () => (await import("./commands/quarantine.js")).quarantine,
+  check: async () => (await import("./commands/check.js")).check,
+  completion: async () => (await import("./commands/completion.js")).completion,
 };
-
-const HELP = `quorum-lock - locks that a majority of independent servers grants
-
-  quorum-lock demo             watch a lock survive two dead servers and a
-                               paused holder; ten seconds, nothing to install
-  quorum-lock run ... -- CMD   run a command while holding a lock
-  quorum-lock COMMAND --help   options and exit codes of a command
-  quorum-lock --version
-
-Examples:
-  quorum-lock demo
-  quorum-lock run --backend redis://127.0.0.1:6379 --key hello -- echo locked
-  quorum-lock run --backend redis://a:6379 --backend redis://b:6379 \\
-    --backend redis://c:6379 --key nightly --wait 1m -- ./backup.sh
-
-run starts the command once the lock is held, keeps the lock while it runs, ends
-it before the lock can be lost, and returns its exit code. Redis servers need
-the package ioredis (npm install ioredis). One server protects as long as it
-lives; three or five protect as long as most of them live.`;
 
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
   switch (name) {
     case undefined:
-      throw usage("", "no command given: use demo or run");
+      throw usage("", `no command given: use ${Object.keys(COMMANDS).join(", ")}`);
     case "--help":
     case "-h":
     case "help":
@@ -52,9 +43,12 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 async function commandOf(name: string, args: readonly string[]): Promise<number> {
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (load === undefined) throw usage("", unknown(name));
-  return (await load())(args);
+  if (!isCommand(name)) throw usage("", unknown(name));
+  return (await LOAD[name]())(args);
+}
+
+function isCommand(name: string): name is CommandName {
+  return Object.hasOwn(COMMANDS, name);
 }
 
 function unknown(name: string): string {
@@ -64,7 +58,7 @@ function unknown(name: string): string {
 }
 
 function help(): number {
-  print(HELP);
+  print(mainHelp());
   return EXIT.ok.code;
 }
 

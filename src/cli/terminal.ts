@@ -8,16 +8,19 @@ import { isatty } from "node:tty";
 /** Of the narrowest terminal in use. */
 const COLUMNS = 80;
 
+const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
 const TRIES_MAX = 200;
 const TRY_EVERY_MS = 5;
+const SPIN_EVERY_MS = 120;
 
 /** Colours for text; the same text where there are none. */
 export interface Colours {
   bold(text: string): string;
   dim(text: string): string;
   good(text: string): string;
+  doubtful(text: string): string;
   bad(text: string): string;
 }
 
@@ -35,16 +38,50 @@ export function tell(line: string): void {
 
 /** Colours when stdout is a terminal that has them and nobody objects (https://no-color.org). */
 export function coloursOfStdout(): Colours {
-  const { NO_COLOR: noColor, TERM: term } = process.env as { NO_COLOR?: string; TERM?: string };
-  const coloured = isatty(STDOUT) && (noColor === undefined || noColor === "") && term !== "dumb";
+  const { NO_COLOR: noColor } = process.env as { NO_COLOR?: string };
+  const coloured = canRedraw("stdout") && (noColor === undefined || noColor === "");
   const style =
     (start: number, end: number) =>
     (text: string): string =>
       coloured ? `\x1b[${start}m${text}\x1b[${end}m` : text;
-  return { bold: style(1, 22), dim: style(2, 22), good: style(32, 39), bad: style(31, 39) };
+  return {
+    bold: style(1, 22),
+    dim: style(2, 22),
+    good: style(32, 39),
+    doubtful: style(33, 39),
+    bad: style(31, 39),
+  };
 }
 
-/** Broken between words to fit a terminal; colours take no room. */
+/** Whether it is a terminal on which lines can be drawn anew. */
+export function canRedraw(stream: "stdout" | "stderr"): boolean {
+  return isatty(stream === "stdout" ? STDOUT : STDERR) && process.env["TERM"] !== "dumb";
+}
+
+/** Whether somebody can be asked: what is typed comes from a terminal, and what is asked is seen. */
+export function canAsk(): boolean {
+  return isatty(STDIN) && isatty(STDERR);
+}
+
+/** Writes to stderr as it is: a question, or a spinner. */
+export function show(text: string): void {
+  write(STDERR, text);
+}
+
+/** Says on a terminal that something is going on, until the returned function is called. Says nothing elsewhere. */
+export function startSpinner(text: string): () => void {
+  if (!canRedraw("stderr")) return () => undefined;
+  let turn = 0;
+  const draw = (): void => show(`\r${"|/-\\"[turn++ % 4]} ${text}`);
+  // What is over at once needs no spinner.
+  const timer = setInterval(draw, SPIN_EVERY_MS);
+  return () => {
+    clearInterval(timer);
+    if (turn > 0) show("\r\x1b[K");
+  };
+}
+
+/** Broken between words to fit a terminal; colours take no room. `indent` stands before each line, the first too. */
 export function wrapped(text: string, indent = ""): string {
   // oxlint-disable-next-line no-control-regex -- what colours are made of
   const width = (line: string): number => line.replace(/\x1b\[\d+m/g, "").length;

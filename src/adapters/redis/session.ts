@@ -20,6 +20,7 @@ import type {
 } from "../../backend.js";
 import { BackendError, markMismatch, noQuarantine, show, type BackendErrorCode } from "../../errors.js";
 import type { RedisLike } from "./client.js";
+import { accessQuestions } from "./access.js";
 import { connect, type Connection } from "./connection.js";
 import { examination } from "./examination.js";
 import { faultOf } from "./faults.js";
@@ -98,6 +99,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const skewMicros = String(Math.round(deployment.clockSkewMs * 1000));
   /** Lock and counter, and the mark where there is one. */
   const keyCount = client.isCluster ? 2 : 3;
+  const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
+  const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
   const guard = deployment.restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
   let known: Known | undefined;
   let learning: { readonly epoch: number; readonly promise: Promise<Known> } | undefined;
@@ -410,8 +413,6 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
         const what = "the keys of a Redis Cluster cannot be listed: they lie on many masters, and slots move";
         throw new BackendError("BACKEND_UNSUPPORTED", { backend: name, what });
       }
-      const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
-      const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
       return listKeys(command, stored, request);
     },
 
@@ -444,11 +445,21 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     async examine(): Promise<Examination> {
-      const [serverMs, info] = texts(await unmarked(EXAMINE, [], []));
-      const fsync = await command("CONFIG", "GET", "appendfsync").catch(() => undefined);
+      const asked = accessQuestions(stored);
+      const [serverMs, info, mark, rights] = texts(await unmarked(EXAMINE, [markKey], asked));
+      const [fsync, whoAmI] = await Promise.all([
+        command("CONFIG", "GET", "appendfsync").catch(() => undefined),
+        command("ACL", "WHOAMI").catch(() => undefined),
+      ]);
+      const configured: unknown = Reflect.get(client.options, "username");
       return examination({
         info: info ?? "",
         serverMs: Number(serverMs),
+        // A Cluster has none, used or not.
+        mark: client.isCluster ? "" : mark,
+        stored,
+        user: String(whoAmI ?? configured ?? "default"),
+        rights: rights ?? "",
         appendfsync: setting(fsync),
         durable: options.durable,
       });
