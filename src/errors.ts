@@ -3,7 +3,8 @@
 /** What one backend did in an attempt. Part of every quorum error, so that held and unreachable never look alike. */
 export interface VoteReport {
   readonly backend: string;
-  readonly vote: "granted" | "held" | "denied" | "quarantined" | "fault" | "no-answer";
+  /** "confirmed": it did what an operator asked for (a forced release, a lifted counter). */
+  readonly vote: "granted" | "held" | "denied" | "quarantined" | "confirmed" | "fault" | "no-answer";
   /** Milliseconds from the first request of the attempt to the answer, or until nobody waited any more. */
   readonly elapsedMs: number;
   /** For how long the other's lock or the quarantine lasts, in milliseconds, where the backend said so. */
@@ -456,6 +457,7 @@ function voteText(vote: VoteReport): string {
     case "granted":
     case "held":
     case "denied":
+    case "confirmed":
       return `${vote.backend} ${vote.vote}${remaining}`;
     case "quarantined":
       return `${vote.backend} in quarantine${remaining}`;

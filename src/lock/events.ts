@@ -52,6 +52,17 @@ export interface LockerEvents {
   };
   /** This locker put a backend of a new deployment into service. */
   readonly backendBootstrapped: { readonly backend: string };
+  /** An operator had a lock taken away, whoever held it. */
+  readonly forceReleased: {
+    readonly key: string;
+    /** Whether any backend had a lock. */
+    readonly released: boolean;
+    readonly votes: readonly VoteReport[];
+  };
+  /** An operator had the counter of a key lifted. */
+  readonly lifted: { readonly key: string; readonly token: bigint; readonly votes: readonly VoteReport[] };
+  /** An operator began the quarantine of a backend. */
+  readonly quarantineBegun: { readonly backend: string; readonly remainingMs: number };
   /** Something that an operator should know. */
   readonly warning: { readonly text: string };
 }
@@ -77,6 +88,9 @@ const LEVELS: { readonly [Name in LockerEventName]: keyof Logger } = {
   backendRecovered: "info",
   backendQuarantined: "warn",
   backendBootstrapped: "info",
+  forceReleased: "warn",
+  lifted: "warn",
+  quarantineBegun: "warn",
   warning: "warn",
 };
 
@@ -92,6 +106,9 @@ const TEXTS: { readonly [Name in LockerEventName]: string } = {
   backendQuarantined:
     "backend in quarantine: its memory is new, and locks that it forgot may still be in use",
   backendBootstrapped: "new backend put into service",
+  forceReleased: "lock released by force",
+  lifted: "counter lifted by hand",
+  quarantineBegun: "quarantine begun by hand",
   warning: "warning",
 };
 

@@ -6,7 +6,6 @@ import { validityMs } from "../engine/validity.js";
 import {
   ClosedError,
   InvalidOptionError,
-  LeaseLostError,
   LockHeldError,
   NoQuorumError,
   QuarantinedError,
@@ -17,6 +16,7 @@ import {
   resolveAcquire,
   resolveOptions,
   type AcquireOptions,
+  type ListOptions,
   type LockerOptions,
   type ResolvedAcquire,
   type ResolvedOptions,
@@ -33,14 +33,20 @@ import {
   type LockerEvents,
   type Reporter,
 } from "./events.js";
+import type { BackendExamination } from "./examine.js";
+import type { KeyReport } from "./inspect.js";
 import { keep, type Keeper } from "./keeper.js";
 import { createLease, type HeldLease, type Lease } from "./lease.js";
 import { createLink, type Link } from "./link.js";
 import { createLossWatch, type LossWatch } from "./loss-watch.js";
+import type { KeyListing } from "./list.js";
+import { createOperator, type Operator } from "./operator.js";
 import type { Quorum } from "./poll.js";
 import { releaseEverywhere } from "./release.js";
+import type { ForceReleaseReport, LiftReport, QuarantineReport } from "./repair.js";
 import { processSystem } from "./system.js";
 import { createInterruption } from "./waiting.js";
+import { runUnder } from "./with-lock.js";
 
 /** Why `tryAcquire` gave no lease. Told apart from a lease by `acquired`. */
 export interface Refusal extends RefusalData {
@@ -52,7 +58,7 @@ export interface Refusal extends RefusalData {
 }
 
 /** Acquires leases on a quorum of backends. */
-export interface Locker extends AsyncDisposable {
+export interface Locker extends Operator, AsyncDisposable {
   /**
    * Waits for the lock, at most `waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED` (each names every
    * backend's vote), `ABORTED`, `CLOSED`, `CONFIG_MISMATCH`, `SAME_BACKEND`, `INVALID_KEY` or `INVALID_OPTION`.
@@ -157,6 +163,7 @@ class QuorumLocker implements Locker {
   readonly #parts: Parts;
   readonly #acquiring: AcquireContext;
   readonly #watch: LossWatch;
+  readonly #operator: Operator;
   readonly #closing = createInterruption();
   /** Leases still held, with the keepers of those that are kept. */
   readonly #held = new Map<HeldLease, Keeper | undefined>();
@@ -167,6 +174,7 @@ class QuorumLocker implements Locker {
     const { resolved, system, quorum, reporter } = parts;
     this.#parts = parts;
     this.#watch = createLossWatch(system);
+    this.#operator = createOperator({ quorum, closing: this.#closing, reporter, resolved });
     this.#acquiring = {
       quorum,
       system,
@@ -222,18 +230,7 @@ class QuorumLocker implements Locker {
       key,
       resolveAcquire(options, this.#parts.resolved, { keepAlive: true }),
     );
-    let result: T;
-    try {
-      result = await job(lease);
-    } catch (error) {
-      // Its own error says more than anything about the lock.
-      await lease.release();
-      throw error;
-    }
-    const lost = lossOf(lease, result);
-    await lease.release();
-    if (lost !== undefined) throw lost;
-    return result;
+    return runUnder(lease, job);
   }
 
   async #acquire(key: string, options: ResolvedAcquire): Promise<HeldLease> {
@@ -303,6 +300,30 @@ class QuorumLocker implements Locker {
     return started;
   }
 
+  inspect(key: string): Promise<KeyReport> {
+    return this.#operator.inspect(key);
+  }
+
+  list(options?: ListOptions): KeyListing {
+    return this.#operator.list(options);
+  }
+
+  forceRelease(key: string): Promise<ForceReleaseReport> {
+    return this.#operator.forceRelease(key);
+  }
+
+  lift(key: string, token: bigint): Promise<LiftReport> {
+    return this.#operator.lift(key, token);
+  }
+
+  quarantine(backend: string): Promise<QuarantineReport> {
+    return this.#operator.quarantine(backend);
+  }
+
+  examine(): Promise<readonly BackendExamination[]> {
+    return this.#operator.examine();
+  }
+
   on<Name extends LockerEventName>(name: Name, listener: (event: LockerEvents[Name]) => void): () => void {
     if (!isEventName(name)) throw new InvalidOptionError("event", `one of ${eventNames().join(", ")}`, name);
     if (typeof listener !== "function") throw new InvalidOptionError("listener", "a function", listener);
@@ -323,19 +344,6 @@ class QuorumLocker implements Locker {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-}
-
-/** The error of a lease that was lost under its job; looks at the clocks first. */
-function lossOf(lease: HeldLease, result: unknown): LeaseLostError | undefined {
-  try {
-    lease.assertHeld();
-    return undefined;
-  } catch (error) {
-    if (error instanceof LeaseLostError && error.reason !== "released") {
-      return new LeaseLostError(lease, error.reason, { result });
-    }
-    return undefined;
   }
 }
 

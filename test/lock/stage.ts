@@ -73,6 +73,9 @@ const NAMES: readonly LockerEventName[] = [
   "backendRecovered",
   "backendQuarantined",
   "backendBootstrapped",
+  "forceReleased",
+  "lifted",
+  "quarantineBegun",
   "warning",
 ];
 

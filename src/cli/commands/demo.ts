@@ -204,6 +204,7 @@ function voteText({ vote, code }: VoteReport): string {
     case "held":
     case "denied":
     case "quarantined":
+    case "confirmed":
       return vote;
   }
 }
