@@ -2,21 +2,34 @@
  * Every command with its arguments and options: the one table that the parser, the help, the completions and the tests
  * of the docs read. Data only, so that help and completion load nothing else.
  */
+import type { RestartGuard } from "../backend.js";
 import { EXIT, type ExitCode } from "./exit-codes.js";
 
 /** An option of a command. */
-export type OptionSpec =
-  | { readonly type: "boolean"; readonly about: string }
-  | {
-      readonly type: "string";
-      /** What stands for its value in the help. */
-      readonly value: string;
-      readonly about: string;
-      /** May be given more than once. */
-      readonly repeatable?: true;
-      /** All that it takes, where that is a short list. */
-      readonly values?: readonly string[];
-    };
+export type OptionSpec = SwitchSpec | ValueSpec;
+
+/** An option that is there or not. */
+export interface SwitchSpec {
+  readonly type: "boolean";
+  /** For the help and completions: one short line. */
+  readonly about: string;
+  /** Without it the command does nothing. */
+  readonly required?: true;
+}
+
+/** An option with a value. */
+export interface ValueSpec {
+  readonly type: "string";
+  /** What stands for its value in the help. */
+  readonly value: string;
+  readonly about: string;
+  /** May be given more than once. */
+  readonly repeatable?: true;
+  /** Without it the command does nothing. */
+  readonly required?: true;
+  /** All that it takes, where that is a short list. */
+  readonly values?: readonly string[];
+}
 
 /** An argument without a dash. */
 export interface PositionalSpec {
@@ -40,15 +53,25 @@ export interface CommandSpec {
   /** The rest of the help, below the options. Commands without it have a screen of their own. */
   readonly notes?: string;
   readonly exits?: readonly ExitCode[];
-  readonly example?: string;
+  /** Lines of one command. */
+  readonly example?: readonly string[];
 }
 
+/** What `--restart-guard` takes. */
+export const RESTART_GUARDS: readonly RestartGuard[] = ["auto", "strict", "off"];
+/** What `--log-level` takes. */
+export const LOG_LEVELS: readonly string[] = ["debug", "info", "warn", "error"];
+
 /** How the common options are written; read by `common-options.ts`. */
-export const COMMON_OPTIONS = {
+export const COMMON_OPTIONS: {
+  readonly [
+    Name in "backend" | "quorum" | "max-ttl" | "clock-skew" | "restart-guard" | "log-level"
+  ]: ValueSpec;
+} = {
   backend: {
     type: "string",
     value: "URL",
-    about: "a server that votes, once for each: redis://HOST:PORT/DB ...",
+    about: "a server that votes, once for each, as for run",
     repeatable: true,
   },
   quorum: { type: "string", value: "N", about: "how many backends decide (a majority)" },
@@ -58,20 +81,20 @@ export const COMMON_OPTIONS = {
     type: "string",
     value: "auto",
     about: "what happens when servers restart and forget locks",
-    values: ["auto", "strict", "off"],
+    values: RESTART_GUARDS,
   },
   "log-level": {
     type: "string",
     value: "LEVEL",
     about: "JSON on stderr, needs pino",
-    values: ["debug", "info", "warn", "error"],
+    values: LOG_LEVELS,
   },
-} as const satisfies Readonly<Record<string, OptionSpec>>;
+};
 
 const JSON_OPTION: OptionSpec = { type: "boolean", about: "JSON for programs; see docs/cli-json.md" };
 const YES: OptionSpec = { type: "boolean", about: "do not ask" };
 const KEY: PositionalSpec = { name: "KEY", about: "what is locked" };
-const CHANGES = [EXIT.ok, EXIT.problem, EXIT.usage, EXIT.unavailable];
+const CHANGES = [EXIT.ok, { ...EXIT.problem, brief: "not confirmed" }, EXIT.usage, EXIT.unavailable];
 
 const run: CommandSpec = {
   name: "run",
@@ -101,8 +124,7 @@ named: contended (several owners at once), orphan or ghost (too few servers; it
 ends by itself), free, or unknown (too few servers answered).
 Nothing is changed.`,
   exits: [EXIT.ok, EXIT.usage, EXIT.unavailable],
-  example:
-    "quorum-lock inspect nightly --backend redis://a --backend redis://b \\\n           --backend redis://c",
+  example: ["quorum-lock inspect nightly --backend redis://a --backend redis://b", "--backend redis://c"],
 };
 
 const list: CommandSpec = {
@@ -117,7 +139,7 @@ const list: CommandSpec = {
   notes: `Looks through all keys of each server, in small steps that hold nothing up.
 Locks that come or go meanwhile may be missing or shown. Nothing is changed.`,
   exits: [EXIT.ok, EXIT.usage, EXIT.unavailable],
-  example: "quorum-lock list invoice: --json --backend redis://a --backend redis://b",
+  example: ["quorum-lock list invoice: --backend redis://a --backend redis://b", "--backend redis://c"],
 };
 
 const watch: CommandSpec = {
@@ -132,7 +154,7 @@ const watch: CommandSpec = {
   notes: `On a terminal it draws the same lines anew; in a pipe or file it prints one line
 for each change. It ends with Ctrl-C. Nothing is changed.`,
   exits: [EXIT.usage],
-  example: "quorum-lock watch nightly --backend redis://a --backend redis://b",
+  example: ["quorum-lock watch nightly --backend redis://a --backend redis://b", "--backend redis://c"],
 };
 
 const release: CommandSpec = {
@@ -140,7 +162,7 @@ const release: CommandSpec = {
   summary: "take a lock away from its holder, by force",
   positionals: [KEY],
   options: {
-    force: { type: "boolean", about: "needed: only the holder can release without force" },
+    force: { type: "boolean", about: "only the holder can release without force", required: true },
     yes: YES,
     ...COMMON_OPTIONS,
   },
@@ -148,7 +170,10 @@ const release: CommandSpec = {
 two may be at work for that long. Guards refuse its writes once a newer holder
 has written; without guards end its process first. Tokens go on increasing.`,
   exits: CHANGES,
-  example: "quorum-lock release nightly --force --backend redis://a --backend redis://b",
+  example: [
+    "quorum-lock release nightly --force --backend redis://a",
+    "--backend redis://b --backend redis://c",
+  ],
 };
 
 const fence: CommandSpec = {
@@ -156,7 +181,12 @@ const fence: CommandSpec = {
   summary: "make the next token of a key larger than one you name",
   positionals: [KEY],
   options: {
-    "at-least": { type: "string", value: "TOKEN", about: "the highest token that the resource has seen" },
+    "at-least": {
+      type: "string",
+      value: "TOKEN",
+      about: "the highest token that the resource has seen",
+      required: true,
+    },
     yes: YES,
     ...COMMON_OPTIONS,
   },
@@ -164,7 +194,10 @@ const fence: CommandSpec = {
 since the servers forgot their counters: give the "highest" of the error. It
 never lowers anything, and locks stay. A far too large token cannot be undone.`,
   exits: CHANGES,
-  example: "quorum-lock fence nightly --at-least 1763900000000000 --backend redis://a",
+  example: [
+    "quorum-lock fence nightly --at-least 1763900000000000",
+    "--backend redis://a --backend redis://b --backend redis://c",
+  ],
 };
 
 const init: CommandSpec = {
@@ -177,8 +210,10 @@ const init: CommandSpec = {
 use before: then it ends a quarantine that protects locks which the server may
 have forgotten, and two may hold one lock.`,
   exits: CHANGES,
-  example:
-    "quorum-lock init --restart-guard strict --backend redis://a \\\n           --backend redis://b --backend redis://c",
+  example: [
+    "quorum-lock init --restart-guard strict --backend redis://a",
+    "--backend redis://b --backend redis://c",
+  ],
 };
 
 const quarantine: CommandSpec = {
@@ -191,7 +226,7 @@ locks that are still held. It does not vote for one quarantine (--max-ttl and a
 little more, about a minute); locks that it has may be extended meanwhile.
 Name all --backend URLs, not only the restored one.`,
   exits: CHANGES,
-  example: "quorum-lock quarantine a:6379 --backend redis://a --backend redis://b",
+  example: ["quorum-lock quarantine a:6379 --backend redis://a", "--backend redis://b --backend redis://c"],
 };
 
 const check: CommandSpec = {
@@ -207,8 +242,8 @@ const check: CommandSpec = {
 eviction, clock, rights of its user, whether it votes, whether it is another's
 twin; and trial locks under keys of its own, gone within seconds. Give all
 options that your programs use. A warning is told, and counts as all well.`,
-  exits: [EXIT.ok, EXIT.problem, EXIT.usage],
-  example: "quorum-lock check --backend redis://a --backend redis://b --backend redis://c",
+  exits: [EXIT.ok, { ...EXIT.problem, brief: "a problem was found" }, EXIT.usage],
+  example: ["quorum-lock check --backend redis://a --backend redis://b", "--backend redis://c"],
 };
 
 const completion: CommandSpec = {
@@ -230,8 +265,22 @@ const demo: CommandSpec = {
   options: { fast: { type: "boolean", about: "without pauses for reading" } },
 };
 
+/** The name of a command. */
+export type CommandName =
+  | "demo"
+  | "run"
+  | "inspect"
+  | "list"
+  | "watch"
+  | "release"
+  | "fence"
+  | "init"
+  | "quarantine"
+  | "check"
+  | "completion";
+
 /** All commands, in the order of the help. */
-export const COMMANDS = {
+export const COMMANDS: Readonly<Record<CommandName, CommandSpec>> = {
   demo,
   run,
   inspect,
@@ -243,7 +292,4 @@ export const COMMANDS = {
   quarantine,
   check,
   completion,
-} as const satisfies Readonly<Record<string, CommandSpec>>;
-
-/** The name of a command. */
-export type CommandName = keyof typeof COMMANDS;
+};

@@ -4,7 +4,7 @@ import { majority } from "../engine/quorum.js";
 import { InvalidKeyError, show } from "../errors.js";
 import { checkKey, DEFAULTS, LIMITS } from "../options.js";
 import { CommandLineError } from "./command-line-error.js";
-import { COMMON_OPTIONS } from "./command-table.js";
+import { RESTART_GUARDS } from "./command-table.js";
 import { parseDurationMs, type DurationRange } from "./duration.js";
 import { EXIT } from "./exit-codes.js";
 import { usage, type Arguments } from "./parse-arguments.js";
@@ -74,12 +74,11 @@ function quorumOf(given: Arguments, n: number): number | undefined {
 }
 
 function restartGuardOf(given: Arguments): RestartGuard {
-  const { values } = COMMON_OPTIONS["restart-guard"];
   const text = given.one("restart-guard") ?? DEFAULTS.restartGuard;
-  const guard = values.find((each) => each === text);
+  const guard = RESTART_GUARDS.find((each) => each === text);
   if (guard !== undefined) return guard;
   throw new CommandLineError(
     EXIT.usage,
-    `option --restart-guard must be one of ${values.join(", ")}; got ${show(text)}`,
+    `option --restart-guard must be one of ${RESTART_GUARDS.join(", ")}; got ${show(text)}`,
   );
 }

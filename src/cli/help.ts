@@ -1,5 +1,12 @@
 /** The help of a command, from its entry in the table; one screen of 80 x 24. */
-import { COMMANDS, COMMON_OPTIONS, type CommandSpec, type OptionSpec } from "./command-table.js";
+import {
+  COMMANDS,
+  COMMON_OPTIONS,
+  LOG_LEVELS,
+  RESTART_GUARDS,
+  type CommandSpec,
+  type OptionSpec,
+} from "./command-table.js";
 import { listCodes } from "./exit-codes.js";
 import { wrapped } from "./terminal.js";
 
@@ -39,7 +46,7 @@ export function helpOf(spec: CommandSpec): string {
     "",
     ...(notes === undefined ? [] : [notes]),
     ...(exits === undefined ? [] : [wrapped(`Exit codes: ${listCodes(exits)}, 130 after Ctrl-C.`)]),
-    ...(example === undefined ? [] : [`Example: ${example}`]),
+    ...(example === undefined ? [] : [`Example: ${example.join(` \\\n${" ".repeat(11)}`)}`]),
   ].join("\n");
 }
 
@@ -47,21 +54,21 @@ export function helpOf(spec: CommandSpec): string {
 export function usageOf({ name, positionals, options, runsCommand }: CommandSpec): string {
   const words = positionals.map((each) => (each.optional === true ? `[${each.name}]` : each.name));
   const backends = "backend" in options ? ["--backend URL..."] : [];
+  const required = Object.entries(options)
+    .filter(([, each]) => each.required === true)
+    .map(([option, each]) => optionText(option, each));
   const others = Object.keys(options).length === 0 ? [] : ["[options]"];
   const command = runsCommand === true ? ["-- COMMAND [ARG...]"] : [];
-  return ["quorum-lock", name, ...words, ...backends, ...others, ...command].join(" ");
+  return ["quorum-lock", name, ...words, ...required, ...backends, ...others, ...command].join(" ");
 }
 
 function commonRows(): readonly string[] {
-  const { backend, quorum, "max-ttl": maxTtl, "clock-skew": skew, "restart-guard": guard } = COMMON_OPTIONS;
+  const { backend, quorum, "max-ttl": maxTtl, "clock-skew": skew } = COMMON_OPTIONS;
   return [
     row(optionText("backend", backend), backend.about),
-    row(
-      optionText("quorum", quorum),
-      `--max-ttl ${maxTtl.value}  --clock-skew ${skew.value}  one figure for all users`,
-    ),
-    row("--restart-guard", `${guard.values.join("|")}, as for run`),
-    row("--log-level", `${COMMON_OPTIONS["log-level"].values.join("|")}; JSON on stderr, needs pino`),
+    `  --quorum ${quorum.value}  --max-ttl ${maxTtl.value}  --clock-skew ${skew.value}   one figure for all users`,
+    row("--restart-guard", `${RESTART_GUARDS.join("|")}, as for run`),
+    row("--log-level", `${LOG_LEVELS.join("|")}; JSON on stderr, needs pino`),
   ];
 }
 

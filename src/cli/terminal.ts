@@ -8,6 +8,10 @@ import { isatty } from "node:tty";
 /** Of the narrowest terminal in use. */
 const COLUMNS = 80;
 
+// oxlint-disable-next-line no-control-regex -- what colours are made of
+const COLOUR = /\x1b\[\d+m/g;
+// oxlint-disable-next-line no-control-regex
+const BEFORE_COLOUR = /(?=\x1b\[\d+m)/;
 const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
@@ -81,10 +85,24 @@ export function startSpinner(text: string): () => void {
   };
 }
 
+/** Lines on stdout, a terminal, that are drawn anew in place. */
+export function createScreen(): { draw(lines: readonly string[]): void } {
+  let height = 0;
+  return {
+    draw(lines): void {
+      const columns = process.stdout.columns || COLUMNS;
+      const up = height === 0 ? "" : `\x1b[${height}A`;
+      // Lines that the terminal breaks would be more than it takes back.
+      const text = lines.map((line) => `${cut(line, columns)}\x1b[K\n`).join("");
+      height = lines.length;
+      write(STDOUT, `${up}\x1b[J${text}`);
+    },
+  };
+}
+
 /** Broken between words to fit a terminal; colours take no room. `indent` stands before each line, the first too. */
 export function wrapped(text: string, indent = ""): string {
-  // oxlint-disable-next-line no-control-regex -- what colours are made of
-  const width = (line: string): number => line.replace(/\x1b\[\d+m/g, "").length;
+  const width = (line: string): number => line.replace(COLOUR, "").length;
   const [first = "", ...words] = text.split(" ");
   let lines: readonly string[] = [indent + first];
   for (const word of words) {
@@ -92,6 +110,19 @@ export function wrapped(text: string, indent = ""): string {
     lines = width(longer) <= COLUMNS ? [...lines.slice(0, -1), longer] : [...lines, indent + word];
   }
   return lines.join("\n");
+}
+
+/** As much of a line as fits; colours take no room. */
+function cut(line: string, columns: number): string {
+  if (line.replace(COLOUR, "").length <= columns) return line;
+  let room = columns - 1;
+  const parts = line.split(BEFORE_COLOUR).map((part) => {
+    const [colour = ""] = part.match(COLOUR) ?? [];
+    const text = part.slice(colour.length, colour.length + room);
+    room -= text.length;
+    return colour + text;
+  });
+  return `${parts.join("")}…`;
 }
 
 /** Writes all of it, or returns the code of the error that stopped it. Bounded. */

@@ -5,7 +5,12 @@
 import { randomBytes } from "node:crypto";
 import type { Backend, BackendSession, Deployment } from "../backend.js";
 import { BackendError } from "../errors.js";
-import { conformanceCases, missingNeeds, type ConformanceCase, type ConformanceContext } from "../testing/conformance.js";
+import {
+  conformanceCases,
+  missingNeeds,
+  type ConformanceCase,
+  type ConformanceContext,
+} from "../testing/conformance.js";
 
 /** What became of the cases on one backend. */
 export interface Trial {
@@ -36,6 +41,11 @@ export const TRIAL_PREFIX = "quorum-lock-check-";
 const CASES_AT_ONCE = 8;
 /** So that counters end soon, too. */
 const RETENTION_MS = 15_000;
+/**
+ * How far proposals may be from the backend's clock. It stands in no mark, and must be more than a case takes: cases
+ * count proposals up from one moment.
+ */
+const SKEW_MS = 120_000;
 /** Two machines that are busy. */
 const TOLERANCE_MS = 200;
 /** No case takes longer where the backend answers. */
@@ -77,8 +87,8 @@ function contextOf(
   { backend, deployment, offsetMs, latencyMs }: TrialPlace,
   notes: { readonly freshKey: () => string; readonly opened: (session: BackendSession) => void },
 ): ConformanceContext {
-  let last = 0n;
-  const own = { ...deployment, tokenRetentionMs: RETENTION_MS };
+  let last = BigInt(Math.round((Date.now() + offsetMs) * 1000));
+  const own = { ...deployment, tokenRetentionMs: RETENTION_MS, clockSkewMs: SKEW_MS };
   return {
     capabilities: backend.capabilities,
     deployment: own,
@@ -92,11 +102,7 @@ function contextOf(
     },
     // Never put into service by a trial.
     inService: async () => undefined,
-    proposal(): bigint {
-      const wall = BigInt(Math.round((Date.now() + offsetMs) * 1000));
-      last = wall > last ? wall : last + 1n;
-      return last;
-    },
+    proposal: () => ++last,
     nowMs: () => performance.now(),
     waitMs: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
   };

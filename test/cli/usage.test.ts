@@ -6,7 +6,7 @@ import { test } from "./running-cli.ts";
 const RUN = ["run", "--backend", "redis://127.0.0.1:1", "--key", "k"];
 
 const WRONG: readonly (readonly [args: readonly string[], code: number, line: RegExp])[] = [
-  [[], 64, /^no command given: use demo or run \(see quorum-lock --help\)$/],
+  [[], 64, /^no command given: use demo, run, inspect, .* \(see quorum-lock --help\)$/],
   [["rn"], 64, /^unknown command rn; did you mean run\?/],
   [["--hlep"], 64, /^unknown option --hlep; did you mean --help\?/],
   [["toString"], 64, /^unknown command toString \(see/],
@@ -139,9 +139,9 @@ test("says its version", async ({ cli }) => {
 test("names every exit code of its own in the help", async ({ cli }) => {
   const [run, demo] = [cli(["run", "--help"]), cli(["demo", "--help"])];
   await Promise.all([run.exited, demo.exited]);
-  const { ok, demoFailed, ...ofRun } = EXIT;
+  const { ok, problem, ...ofRun } = EXIT;
   for (const { code } of Object.values(ofRun)) expect(run.stdout()).toMatch(new RegExp(`\\b${code}\\b`));
-  for (const { code } of [ok, demoFailed]) expect(demo.stdout()).toMatch(new RegExp(`\\b${code}\\b`));
+  for (const { code } of [ok, problem]) expect(demo.stdout()).toMatch(new RegExp(`\\b${code}\\b`));
 });
 
 test("has a table of exit codes in which each stands once", () => {

@@ -458,7 +458,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
         // A Cluster has none, used or not.
         mark: client.isCluster ? "" : mark,
         stored,
-        user: String(whoAmI ?? configured ?? "default"),
+        user: [whoAmI, configured].find((name) => typeof name === "string") ?? "default",
         rights: rights ?? "",
         appendfsync: setting(fsync),
         durable: options.durable,
