@@ -140,7 +140,8 @@ function jsonTables() {
     .map(([command, fields]) => {
       // The same object in a list, or on each line of watch, is described once.
       const own = fields.filter(
-        (field) => !field.path.startsWith("keys[].") && (command !== "watch" || !JSON_FIELDS.inspect.includes(field)),
+        (field) =>
+          !field.path.startsWith("keys[].") && (command !== "watch" || !JSON_FIELDS.inspect.includes(field)),
       );
       const more = command === "watch" ? "\n\nAnd all fields of `inspect`." : "";
       const rows = own.map(({ path, types, about }) => [`\`${path}\``, types.join(", "), about]);

@@ -41,9 +41,10 @@ export function explain(error: unknown): Explanation {
 
 function explainLock(error: QuorumLockError): Explanation {
   if (error instanceof LockHeldError) return as(EXIT.held, heldText(error));
-  if (error instanceof NoQuorumError) return as(EXIT.unavailable, `${error.message}; ${noQuorumHint(error)}`);
+  if (error instanceof NoQuorumError)
+    return as(EXIT.unavailable, `${inCommands(error.message)}; ${noQuorumHint(error)}`);
   if (error instanceof QuarantinedError)
-    return as(EXIT.unavailable, `${error.message}; ${quarantineHint(error)}`);
+    return as(EXIT.unavailable, `${inCommands(error.message)}; ${quarantineHint(error)}`);
   if (error instanceof InvalidOptionError) return as(EXIT.usage, optionText(error));
   if (error instanceof InvalidKeyError) {
     return as(EXIT.usage, `option --key must be ${error.rule}; got ${show(error.key)}`);
@@ -70,6 +71,13 @@ export function withKnownFaults(error: unknown, faults: ReadonlyMap<string, Back
     return fault === undefined ? vote : { ...vote, vote: "fault", code: fault.code, error: fault };
   });
   return new NoQuorumError({ key, votes, attempts, waitedMs, retryAfterMs });
+}
+
+/** What the library calls its functions and options, the command line has commands for. */
+function inCommands(message: string): string {
+  return message
+    .replace("run locker.bootstrap() once", "run quorum-lock init with the same options, once")
+    .replace('(restartGuard is "strict")', "(--restart-guard strict)");
 }
 
 function as(exit: { readonly code: number }, text: string): Explanation {

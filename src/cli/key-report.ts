@@ -85,7 +85,7 @@ function meaning(report: KeyReport): string {
       const faults = count(({ kind }) => kind === "fault");
       const doubtful = count((view) => view.kind !== "fault" && view.quarantinedMs !== undefined);
       const parts = [
-        ...(faults === 0 ? [] : [`${faults} of ${n} backends did not answer`]),
+        ...(faults === 0 ? [] : [`${faults} of ${n} backends failed`]),
         ...(doubtful === 0 ? [] : [`${doubtful} of ${n} may have forgotten it (their memory is new)`]),
         locked === 0 ? "no lock was seen" : `a lock was seen on ${locked}`,
       ];

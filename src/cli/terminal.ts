@@ -37,7 +37,9 @@ export function print(text: string): void {
 
 /** Prints one line about a problem to stderr. Nothing better can be done when that fails. */
 export function tell(line: string): void {
-  write(STDERR, `quorum-lock: ${line}\n`);
+  const text = `quorum-lock: ${line}`;
+  // One line for programs; a terminal would break it within words.
+  write(STDERR, `${isatty(STDERR) ? wrapped(text) : text}\n`);
 }
 
 /** Colours when stdout is a terminal that has them and nobody objects (https://no-color.org). */

@@ -73,7 +73,7 @@ function redraw(): (report: KeyReport) => void {
   const screen = createScreen();
   return (report) => {
     const lines = [...wrapped(stateText(report)).split("\n"), ...viewLines(report)];
-    screen.draw([...lines, `${new Date().toLocaleTimeString()}, Ctrl-C ends it`]);
+    screen.draw([...lines, `${new Date().toTimeString().slice(0, 8)}, Ctrl-C ends it`]);
   };
 }
 
