@@ -10,13 +10,18 @@ import { formatMs } from "../duration.js";
 import { EXIT } from "../exit-codes.js";
 import { withBackends } from "../open-locker.js";
 import { createLocker } from "../../lock/locker.js";
-import { nearest } from "../parse-arguments.js";
+import { nearest, usage } from "../parse-arguments.js";
 import { print, wrapped } from "../terminal.js";
 
 /** Runs it; resolves to the exit code. */
 export const quarantine: Run = command(COMMANDS.quarantine, async (given) => {
   const name = given.positional("BACKEND") ?? "";
   const settings = readCommonSettings("quarantine", given);
+  if (settings.restartGuard === "off") {
+    const why =
+      "it says that servers never forget, and then none is kept from voting; give what your programs give";
+    throw usage("quarantine", `option --restart-guard must not be off: ${why}`);
+  }
   return withBackends(settings, async ({ backends, options }) => {
     refuseUnknown(
       name,
