@@ -1,71 +1,8 @@
 #!/usr/bin/env node
-/** The program `quorum-lock`: finds the command, and turns what it throws into one line and an exit code. */
-import { readFileSync } from "node:fs";
-import type { Run } from "./command.js";
-import { COMMANDS, type CommandName } from "./command-table.js";
+/** The program `quorum-lock`: runs its command line, and turns what that throws into one line and an exit code. */
+import { dispatch } from "./dispatch.js";
 import { explain } from "./explain.js";
-import { EXIT } from "./exit-codes.js";
-import { mainHelp } from "./help.js";
-import { nearest, usage } from "./parse-arguments.js";
-import { print, tell } from "./terminal.js";
-
-/** Loaded when asked for: help and version need none of it. */
-const LOAD: Readonly<Record<CommandName, () => Promise<Run>>> = {
-  demo: async () => (await import("./commands/demo.js")).demo,
-  run: async () => (await import("./commands/run.js")).run,
-  inspect: async () => (await import("./commands/inspect.js")).inspect,
-  list: async () => (await import("./commands/list.js")).list,
-  watch: async () => (await import("./commands/watch.js")).watch,
-  release: async () => (await import("./commands/release.js")).release,
-  fence: async () => (await import("./commands/fence.js")).fence,
-  init: async () => (await import("./commands/init.js")).init,
-  quarantine: async () => (await import("./commands/quarantine.js")).quarantine,
-  check: async () => (await import("./commands/check.js")).check,
-  completion: async () => (await import("./commands/completion.js")).completion,
-};
-
-async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args;
-  switch (name) {
-    case undefined:
-      throw usage("", `no command given: use ${Object.keys(COMMANDS).join(", ")}`);
-    case "--help":
-    case "-h":
-    case "help":
-      return name === "help" && rest[0] !== undefined ? commandOf(rest[0], ["--help"]) : help();
-    case "--version":
-    case "-v":
-      print(version());
-      return EXIT.ok.code;
-    default:
-      return commandOf(name, rest);
-  }
-}
-
-async function commandOf(name: string, args: readonly string[]): Promise<number> {
-  if (!isCommand(name)) throw usage("", unknown(name));
-  return (await LOAD[name]())(args);
-}
-
-function isCommand(name: string): name is CommandName {
-  return Object.hasOwn(COMMANDS, name);
-}
-
-function unknown(name: string): string {
-  const isOption = name.startsWith("-");
-  const near = nearest(name, isOption ? ["--help", "--version"] : Object.keys(COMMANDS));
-  return `unknown ${isOption ? "option" : "command"} ${name}${near === undefined ? "" : `; did you mean ${near}?`}`;
-}
-
-function help(): number {
-  print(mainHelp());
-  return EXIT.ok.code;
-}
-
-function version(): string {
-  const file = new URL("../../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
-}
+import { tell } from "./terminal.js";
 
 function fail(error: unknown): never {
   const { exitCode, line } = explain(error);
@@ -76,4 +13,4 @@ function fail(error: unknown): never {
 
 process.on("uncaughtException", fail);
 process.on("unhandledRejection", fail);
-main(process.argv.slice(2)).then((code) => process.exit(code), fail);
+dispatch(process.argv.slice(2)).then((code) => process.exit(code), fail);

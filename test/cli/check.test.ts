@@ -178,9 +178,12 @@ await describeWithServer("redis-7", "quorum-lock check", (server) => {
     const dead = await freePort();
     const run = cli([
       "check",
-      ...["--backend", `redis://:wr%40ng@127.0.0.1:${locked?.port}?name=locked`],
-      ...["--backend", `redis://127.0.0.1:${dead}?name=dead`],
-      ...["--backend", `redis://127.0.0.1:${frozen?.port}?name=frozen`],
+      "--backend",
+      `redis://:wr%40ng@127.0.0.1:${locked?.port}?name=locked`,
+      "--backend",
+      `redis://127.0.0.1:${dead}?name=dead`,
+      "--backend",
+      `redis://127.0.0.1:${frozen?.port}?name=frozen`,
     ]);
     expect([await run.exited, run.stderr()]).toEqual([1, ""]);
     await frozen?.thaw();
