@@ -12,6 +12,8 @@ export function bashCompletion(): string {
 _quorum_lock() {
   local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} command=\${COMP_WORDS[1]} i
   COMPREPLY=()
+  # --option=value comes as three words.
+  if [[ $word == = ]]; then word=; elif [[ $before == = ]]; then before=\${COMP_WORDS[COMP_CWORD-2]}; fi
   if ((COMP_CWORD == 1)); then
     COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(" ")} help --help --version" -- "$word"))
     return
@@ -19,7 +21,8 @@ _quorum_lock() {
   for ((i = 2; i < COMP_CWORD; i++)); do
     # What follows -- is another command's.
     if [[ \${COMP_WORDS[i]} == -- ]]; then
-      COMPREPLY=($(compgen -c -- "$word") $(compgen -f -- "$word"))
+      local IFS=$'\\n'
+      COMPREPLY=($(compgen -c -- "$word"; compgen -f -- "$word"))
       return
     fi
   done
@@ -40,18 +43,26 @@ export function zshCompletion(): string {
   return `#compdef ${PROGRAM}
 # zsh completion for ${PROGRAM}, made by: ${PROGRAM} completion zsh
 _quorum_lock() {
-  local -a commands
-  commands=(
+  local -a known
+  known=(
 ${commands.map(({ name, summary }) => `    ${quoted(`${name}:${summary}`)}`).join("\n")}
     ${quoted("help:options and exit codes of a command")}
   )
   if ((CURRENT == 2)); then
-    _describe -t commands command commands
+    _describe -t commands command known
     return
   fi
   local command=$words[2]
   shift words
   ((CURRENT--))
+  # What follows -- is another command's, or no option.
+  local dashes=\${words[(ie)--]}
+  if ((dashes < CURRENT)); then
+    shift $dashes words
+    ((CURRENT -= dashes))
+    _normal
+    return
+  fi
   case $command in
 ${commands.map(zshCase).join("\n")}
     help) _arguments '1: :(${commands.map(({ name }) => name).join(" ")})' ;;
@@ -101,10 +112,9 @@ function zshCase(spec: CommandSpec): string {
   const positionals = spec.positionals.map(({ name, values }, index) =>
     quoted(`${index + 1}:${name}:${values === undefined ? " " : `(${values.join(" ")})`}`),
   );
-  const rest = spec.runsCommand === true ? [quoted("*::command:_normal")] : [];
   return `    ${spec.name})
       _arguments -S \\
-${[...options, ...positionals, ...rest].map((each) => `        ${each}`).join(" \\\n")}
+${[...options, ...positionals].map((each) => `        ${each}`).join(" \\\n")}
       ;;`;
 }
 
