@@ -29,6 +29,7 @@ export {
   BackendError,
   ClosedError,
   ConfigMismatchError,
+  HandOverRefusedError,
   InvalidKeyError,
   InvalidOptionError,
   LeaseLostError,
@@ -49,6 +50,7 @@ export type { GuardedLease } from "./guard/lease.js";
 export type { Answer } from "./lock/ask.js";
 export type { LeaseEvent, LockerEventName, LockerEvents, ReleaseOutcome } from "./lock/events.js";
 export type { BackendExamination, ClockOffset } from "./lock/examine.js";
+export type { HandOver, HandOverDeployment } from "./lock/hand-over.js";
 export type { BackendView, KeyReport } from "./lock/inspect.js";
 export type { Lease, LeaseJson } from "./lock/lease.js";
 export { createLocker } from "./lock/locker.js";
@@ -63,4 +65,4 @@ export type {
   QuarantineReport,
 } from "./lock/repair.js";
 export { DEFAULTS, LIMITS } from "./options.js";
-export type { AcquireOptions, ListOptions, LockerOptions, Logger } from "./options.js";
+export type { AcquireOptions, AdoptOptions, ListOptions, LockerOptions, Logger } from "./options.js";

@@ -63,6 +63,16 @@ export interface AcquireOptions {
   readonly keepAlive?: boolean;
 }
 
+/** Options of one `adopt`. */
+export interface AdoptOptions {
+  /** The TTL to which the lease is extended, in milliseconds. Default that of the lease. */
+  readonly ttlMs?: number;
+  /** Extend the lease until it is released or lost. Default false. */
+  readonly keepAlive?: boolean;
+  /** Ends the adoption. It does not end the lease. */
+  readonly signal?: AbortSignal;
+}
+
 /** Options of one `list`. */
 export interface ListOptions {
   /** Only keys that begin with it. Default: all. */
@@ -263,6 +273,14 @@ export function resolveAcquire(
     signal,
     keepAlive: keepAlive ?? defaults.keepAlive,
   };
+}
+
+const ADOPT_OPTIONS: ReadonlySet<string> = new Set<keyof AdoptOptions>(["ttlMs", "keepAlive", "signal"]);
+
+/** Checks the options of one adoption, of a lease that was acquired with `ttlMs`. Throws `INVALID_OPTION`. */
+export function resolveAdopt(options: AdoptOptions, locker: ResolvedOptions, ttlMs: number): ResolvedAcquire {
+  refuseUnknownOptions(options, ADOPT_OPTIONS, "the adopt options");
+  return resolveAcquire({ ...options, ttlMs: options.ttlMs ?? ttlMs }, locker, { keepAlive: false });
 }
 
 const LIST_OPTIONS: ReadonlySet<string> = new Set<keyof ListOptions>(["prefix", "limit"]);

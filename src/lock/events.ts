@@ -40,6 +40,10 @@ export interface LockerEvents {
   readonly lost: LeaseEvent & { readonly reason: LossReason; readonly heldMs: number };
   /** A release ended. */
   readonly released: LeaseEvent & { readonly outcome: ReleaseOutcome; readonly heldMs: number };
+  /** A lease was handed over to whoever adopts it, and is over here. */
+  readonly handedOver: LeaseEvent & { readonly remainingMs: number; readonly heldMs: number };
+  /** A lease that was handed over was adopted here. */
+  readonly adopted: LeaseEvent & { readonly remainingMs: number; readonly votes: readonly VoteReport[] };
   /** A backend that worked, or was not tried before, failed. Once until it recovers. */
   readonly backendFault: { readonly backend: string; readonly error: BackendError };
   /** A backend that had failed answered. */
@@ -84,6 +88,8 @@ const LEVELS: { readonly [Name in LockerEventName]: keyof Logger } = {
   atRisk: "warn",
   lost: "error",
   released: "debug",
+  handedOver: "info",
+  adopted: "info",
   backendFault: "warn",
   backendRecovered: "info",
   backendQuarantined: "warn",
@@ -101,6 +107,8 @@ const TEXTS: { readonly [Name in LockerEventName]: string } = {
   atRisk: "lease at risk: an extension failed",
   lost: "lease lost",
   released: "lock released",
+  handedOver: "lease handed over",
+  adopted: "lease adopted",
   backendFault: "backend failed",
   backendRecovered: "backend recovered",
   backendQuarantined:

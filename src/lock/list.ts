@@ -112,7 +112,9 @@ export function listKeys(inquiry: Inquiry, { prefix, limit }: ResolvedList): Key
       }
       for (const key of fresh) seen.add(key);
       for (const some of chunks([...fresh], KEYS_AT_ONCE)) {
-        for (const report of await inspectKeys(inquiry, some, silent)) {
+        const found = await inspectKeys(inquiry, some, silent);
+        for (const part of parts) part.error ??= silent.get(part.link);
+        for (const report of found) {
           // It has ended since.
           if (report.state === "free") continue;
           if (keys >= limit) {

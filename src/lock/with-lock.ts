@@ -21,13 +21,16 @@ export async function runUnder<T>(lease: HeldLease, job: (lease: Lease) => T | P
   return result;
 }
 
+/** What the holder does to a lease on purpose. */
+const GIVEN_AWAY: ReadonlySet<string> = new Set<LeaseLostError["reason"]>(["released", "handed-over"]);
+
 /** The error of a lease that was lost under its job; looks at the clocks first. */
 function lossOf(lease: HeldLease, result: unknown): LeaseLostError | undefined {
   try {
     lease.assertHeld();
     return undefined;
   } catch (error) {
-    if (error instanceof LeaseLostError && error.reason !== "released") {
+    if (error instanceof LeaseLostError && !GIVEN_AWAY.has(error.reason)) {
       return new LeaseLostError(lease, error.reason, { result });
     }
     return undefined;

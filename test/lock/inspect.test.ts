@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ownerHash } from "../../src/lock/events.js";
 import { BackendError, ClosedError, createLocker, type KeyReport } from "../../src/index.js";
+import { faulty } from "../../src/testing/index.js";
 import {
   ANY_DEPLOYMENT,
   createStage,
@@ -129,15 +130,19 @@ describe("inspect", () => {
     if (first === undefined)
       throw new BackendError("BACKEND_REFUSED", { backend: "none", what: "no backend" });
     const twin = { ...first, name: "twin", client: {} };
-    const process = stage.time.process();
-    const twice = createLocker({
-      backends: [first, twin, stage.memories[1] ?? first],
-      ttlMs: 1_000,
-      system: process,
-    });
-    const seen = await stage.wait(twice.inspect("key"));
-    expect(kinds(seen)).toEqual(["holder", "fault", "holder"]);
-    expect(seen.views[1]).toMatchObject({ error: { code: "BACKEND_SAME_SERVER" } });
+    for (const lateMs of [0, 5]) {
+      // Whichever of the two answers first.
+      const late = faulty(first, { sleep: stage.time.sleep, random: stage.time.random });
+      late.setDelay({ toMs: [lateMs, lateMs], backMs: [0, 0] });
+      const twice = createLocker({
+        backends: [late, twin, stage.memories[1] ?? first],
+        ttlMs: 1_000,
+        system: stage.time.process(),
+      });
+      const seen = await stage.wait(twice.inspect("key"));
+      expect(kinds(seen)).toEqual(["holder", "fault", "holder"]);
+      expect(seen.views[1]).toMatchObject({ error: { code: "BACKEND_SAME_SERVER" } });
+    }
   });
 
   it("is refused once the locker is closed, also when it waits for an answer", async () => {

@@ -69,6 +69,8 @@ const NAMES: readonly LockerEventName[] = [
   "atRisk",
   "lost",
   "released",
+  "handedOver",
+  "adopted",
   "backendFault",
   "backendRecovered",
   "backendQuarantined",
