@@ -168,6 +168,13 @@ export interface Examination {
   readonly server: string;
   /** Its wall clock in milliseconds since 1970, while it answered; undefined where the store shows none. */
   readonly wallMs: number | undefined;
+  /** As in {@link BackendIdentity}; left out where it is not told. */
+  readonly serverId?: string;
+  /**
+   * Whether it has no mark, so that nobody used it for locks yet, or it lost all. Asking for its status, or anything
+   * else, then writes one with the figures of whoever asks. Left out where it is not told.
+   */
+  readonly unused?: boolean;
   readonly findings: readonly Finding[];
 }
 

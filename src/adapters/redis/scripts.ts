@@ -302,6 +302,18 @@ return 'ok'`);
 export const LIFT: Script = script(`${REMEMBER_ONE}
 return remember(KEYS[2], ARGV[1], ARGV[2]) or redis.call('GET', KEYS[2])`);
 
-/** The server's clock in ms, and what INFO says. Runs on a replica too. */
+/**
+ * KEYS mark; ARGV commands to ask about, never run. Returns the server's clock in ms, what INFO says ("" where it may not
+ * be asked), the mark, and for each command whether this user may run it. Runs on a replica too.
+ */
 export const EXAMINE: Script = script(`${NOW_MS}
-return {string.format('%.0f', now), redis.call('INFO')}`);
+local info = redis.pcall('INFO')
+local mark = redis.pcall('GET', KEYS[1])
+local rights = {}
+for i, text in ipairs(ARGV) do
+  local words = {}
+  for word in string.gmatch(text, '%S+') do words[#words + 1] = word end
+  local told, may = pcall(redis.acl_check_cmd, unpack(words))
+  if told then rights[#rights + 1] = may and '1' or '0' end
+end
+return {string.format('%.0f', now), type(info) == 'string' and info or '', type(mark) == 'table' and '?' or mark, table.concat(rights)}`);

@@ -22,6 +22,7 @@ import { BackendError, noQuarantine, show } from "../../errors.js";
 import { createBatch, type Entry } from "./batch.js";
 import { createCaller, texts } from "./call.js";
 import type { RedisLike } from "./client.js";
+import { accessQuestions } from "./access.js";
 import { connect, type Connection } from "./connection.js";
 import { examination } from "./examination.js";
 import { createInbox } from "./inbox.js";
@@ -79,6 +80,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const skewMicros = String(Math.round(deployment.clockSkewMs * 1000));
   /** Lock and counter, and the mark where there is one. */
   const keyCount = client.isCluster ? 2 : 3;
+  const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
+  const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
   const memory: MemoryKind =
     deployment.restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
   let closed = false;
@@ -276,8 +279,6 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
         const what = "the keys of a Redis Cluster cannot be listed: they lie on many masters, and slots move";
         throw new BackendError("BACKEND_UNSUPPORTED", { backend: name, what });
       }
-      const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
-      const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
       return listKeys(call.command, stored, request);
     },
 
@@ -306,10 +307,27 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     async examine(): Promise<Examination> {
-      const [serverMs, info = ""] = texts(await call.runWhenReady(EXAMINE, [], []));
-      // Where CONFIG may not be read, nothing is known of it.
-      const [, appendfsync] = texts(await call.command("CONFIG", "GET", "appendfsync").catch(() => []));
-      return examination({ info, serverMs: Number(serverMs), appendfsync, durable: options.durable });
+      const asked = accessQuestions(stored);
+      const [serverMs, info = "", mark, rights = ""] = texts(
+        await call.runWhenReady(EXAMINE, [markKey], asked),
+      );
+      // Where CONFIG or ACL may not be asked, nothing is known of it.
+      const [fsync, whoAmI] = await Promise.all([
+        call.command("CONFIG", "GET", "appendfsync").catch(() => []),
+        call.command("ACL", "WHOAMI").catch(() => undefined),
+      ]);
+      const configured: unknown = Reflect.get(client.options, "username");
+      return examination({
+        info,
+        serverMs: Number(serverMs),
+        // A Cluster has none, used or not.
+        mark: client.isCluster ? "" : mark,
+        stored,
+        user: [whoAmI, configured].find((name) => typeof name === "string") ?? "default",
+        rights,
+        appendfsync: texts(fsync)[1],
+        durable: options.durable,
+      });
     },
 
     ...(inbox === undefined

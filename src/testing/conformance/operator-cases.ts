@@ -29,7 +29,7 @@ export const operatorCases: readonly ConformanceCase[] = [
   },
   {
     name: "list finds the keys that have a live lock, and only those that begin with the prefix",
-    needs: ["lists"],
+    needs: ["lists", "alone"],
     async run(context) {
       const stage = await stageOn(context);
       const { session } = stage;
@@ -47,7 +47,7 @@ export const operatorCases: readonly ConformanceCase[] = [
   },
   {
     name: "list does not show a lock that has ended",
-    needs: ["lists"],
+    needs: ["lists", "alone"],
     async run(context) {
       const stage = await stageOn(context);
       await stage.grant(ALICE, { ttlMs: stage.shortMs });
@@ -85,6 +85,7 @@ export const operatorCases: readonly ConformanceCase[] = [
   },
   {
     name: "a quarantine by hand keeps locks and counters, grants nothing, and cannot be bootstrapped by who knew it before",
+    needs: ["alone"],
     async run(context) {
       const stage = await stageOn(context);
       const { session } = stage;
