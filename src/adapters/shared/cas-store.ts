@@ -55,6 +55,8 @@ export interface CasStore<Version> {
    * change. "conflict": nothing was written.
    */
   put(key: string, next: KeptKey, reliance: Reliance<Version>): Promise<"written" | "conflict">;
+  /** No write follows a look at that key, so that what was prepared for one may be given up. */
+  discard?(look: Look<Version>, key: string): void;
   lookAtMark(): Promise<MarkLook<Version>>;
   /** Replaces the mark if it is still the one of that version; `seen` undefined: if there is still none. */
   putMark(text: string, seen: Version | undefined): Promise<"written" | "conflict">;
