@@ -1,6 +1,6 @@
 /** The conformance list over real etcd servers, in real time: with their data kept, and with their data wiped. */
 import { Etcd3 } from "etcd3";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { etcd, recommendedEtcdOptions } from "../../src/adapters/etcd.js";
 import type { BackendSession } from "../../src/backend.js";
 import {
@@ -9,6 +9,7 @@ import {
   type ConformanceCase,
   type ConformanceContext,
 } from "../../src/testing/conformance.js";
+import { crowd } from "../conformance/crowd.ts";
 import { describeWithServer } from "../servers/needs.ts";
 import type { RunningServer } from "../servers/running-server.ts";
 import { startEtcd } from "../servers/start-etcd.ts";
@@ -25,6 +26,8 @@ const DEPLOYMENT = {
   restartGuard: "auto",
 } as const;
 const TOLERANCE_MS = 500;
+/** So many cases run at once; a case that starts a server of its own is one of them. */
+const AT_ONCE = 24;
 const CASE_TIMEOUT_MS = 90_000;
 
 let made = 0;
@@ -66,33 +69,42 @@ function disturbs({ needs = [] }: ConformanceCase): boolean {
   return needs.includes("restart-lost") || needs.includes("restart-kept");
 }
 
+const enter = crowd(AT_ONCE);
+const starts: (() => void)[] = [];
+// Both versions at once.
+beforeAll(() => {
+  for (const start of starts) start();
+});
+
 for (const name of ETCDS) {
   await describeWithServer(name, "the conformance list", () => {
-    describe.concurrent("durable", () => {
-      let shared: RunningServer;
-      beforeAll(async () => {
-        shared = await startEtcd(name);
-      });
-      afterAll(() => shared.stop());
-      for (const each of conformanceCases) {
-        if (each.needs?.includes("volatile") === true || each.needs?.includes("clamps") === true) continue;
-        it(
-          each.name,
-          async () => {
-            if (!disturbs(each)) {
-              await run(each, shared);
-              return;
-            }
-            const server = await startEtcd(name);
-            try {
-              await run(each, server);
-            } finally {
-              await server.stop();
-            }
-          },
-          CASE_TIMEOUT_MS,
-        );
-      }
+    const cases = conformanceCases.filter(
+      ({ needs = [] }) => !needs.includes("volatile") && !needs.includes("clamps"),
+    );
+    let shared: Promise<RunningServer>;
+    let runs: ReadonlyMap<ConformanceCase, Promise<void>>;
+    starts.push(() => {
+      shared = startEtcd(name);
+      runs = new Map(cases.map((each) => [each, enter(() => runSomewhere(each))]));
     });
+    afterAll(async () => {
+      await Promise.allSettled(runs.values());
+      await (await shared).stop();
+    });
+
+    async function runSomewhere(each: ConformanceCase): Promise<void> {
+      if (!disturbs(each)) {
+        await run(each, await shared);
+        return;
+      }
+      const server = await startEtcd(name);
+      try {
+        await run(each, server);
+      } finally {
+        await server.stop();
+      }
+    }
+
+    it.each(cases)("$name", (each) => runs.get(each), CASE_TIMEOUT_MS);
   });
 }

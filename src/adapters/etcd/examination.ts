@@ -98,8 +98,8 @@ function membership(members: number, silent: readonly string[]): Finding {
 }
 
 function alarm({ alarm: kind, memberID }: { readonly alarm: string; readonly memberID: string }): Finding {
-  const text = `alarm ${kind} of member ${BigInt(memberID).toString(16)}`;
-  return kind === "NOSPACE"
+  const text = `alarm ${kind.toUpperCase()} of member ${BigInt(memberID).toString(16)}`;
+  return kind.toUpperCase() === "NOSPACE"
     ? {
         level: "problem",
         topic: "storage",

@@ -30,7 +30,7 @@ const REPLIES: readonly { readonly says: RegExp; readonly code: BackendErrorCode
 
 /** The typed form of what etcd3 rejected with. */
 export function faultOf(backend: string, error: unknown): BackendError {
-  if (error instanceof BackendError) return error;
+  if (error instanceof BackendError && error.backend === backend) return error;
   const message = messageOf(error);
   const known = REPLIES.find(({ says }) => says.test(message));
   if (known !== undefined) {

@@ -2,6 +2,7 @@
  * How an etcd3 client must treat failures so that a lock can rely on it: nothing that may have been sent is sent again, no
  * breaker stays open for seconds, and where a member of the cluster is down the others are asked.
  */
+import { BackendError } from "../../errors.js";
 
 /** The shape of a cockatiel policy, as etcd3 takes it. */
 export interface EtcdPolicy {
@@ -29,6 +30,7 @@ export function isOurPolicy(policy: unknown): boolean {
 
 /** Whether an error of a call is sure to say that nothing was sent. */
 export function isNotSent(error: unknown): boolean {
+  if (error instanceof BackendError) return error.code === "BACKEND_NOT_CONNECTED";
   const message = error instanceof Error ? error.message : "";
   return (
     (message.includes("14 UNAVAILABLE") &&
@@ -49,7 +51,7 @@ export function safePolicies(): EtcdPolicies {
       failedAt.set(hostname, Number.NEGATIVE_INFINITY);
       return policy(async (run) => {
         // Not called through: etcd3 then takes the next host.
-        if (isBad(hostname) && othersAreGood()) throw new Error(`14 UNAVAILABLE: No connection established`);
+        if (isBad(hostname) && othersAreGood()) throw passedOver(hostname);
         try {
           const done = await run();
           failedAt.set(hostname, Number.NEGATIVE_INFINITY);
@@ -70,6 +72,11 @@ export function safePolicies(): EtcdPolicies {
       }
     }),
   };
+}
+
+function passedOver(hostname: string): BackendError {
+  const what = "not asked, since it failed a moment ago";
+  return new BackendError("BACKEND_NOT_CONNECTED", { backend: hostname, what });
 }
 
 function isDown(error: unknown): boolean {
