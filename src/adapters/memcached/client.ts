@@ -1,8 +1,12 @@
 /** The part of a memjs client that the adapter uses, and how one is made that is used for a single connection. */
+import type { Socket } from "node:net";
 
 /** A `Client` of the package memjs with one server. Structural, so that no client is imported. */
 export interface MemcachedLike {
-  readonly servers: readonly { readonly host?: unknown; readonly port?: unknown }[];
+  readonly servers: readonly {
+    readonly host?: string | undefined;
+    readonly port?: string | number | undefined;
+  }[];
   readonly options: object;
   perform(
     key: string,
@@ -24,9 +28,7 @@ export interface MemcachedResponse {
 export interface OneConnection {
   seq: number;
   incrSeq(): void;
-  readonly servers: readonly [
-    { readonly connected: boolean; readonly _socket?: import("node:net").Socket | undefined },
-  ];
+  readonly servers: readonly [{ readonly connected: boolean; readonly _socket?: Socket | undefined }];
   perform(
     key: string,
     request: Buffer,
@@ -76,5 +78,5 @@ export function nextSeq(client: OneConnection): number {
 /** What messages call the server of a client. */
 export function nameOf({ servers }: MemcachedLike): string {
   const [server] = servers;
-  return `${String(server?.host ?? "localhost")}:${String(server?.port ?? 11_211)}`;
+  return `${server?.host ?? "localhost"}:${server?.port ?? 11_211}`;
 }
