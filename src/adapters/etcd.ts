@@ -1,7 +1,7 @@
 /** etcd through an etcd3 client: a single member or a whole cluster, which is one backend. */
 import type { Backend, BackendSession, Capabilities, Deployment } from "../backend.js";
 import { InvalidOptionError, refuseUnknownOptions } from "../errors.js";
-import { nameOf, type EtcdLike } from "./etcd/client.js";
+import { CALL_TIMEOUT_MS, nameOf, type EtcdLike } from "./etcd/client.js";
 import { openEtcdStore } from "./etcd/store.js";
 import { openCasSession } from "./shared/cas-session.js";
 
@@ -14,9 +14,14 @@ export interface EtcdBackendOptions {
   readonly name?: string;
   /** Put before all keys: `prefix/l/KEY`, `prefix/f/KEY`, `prefix/mark`. Letters, digits, `_` and `-`. Default "ql". */
   readonly prefix?: string;
+  /**
+   * How long one call may take, in milliseconds, 100 to 60,000; an acquire makes two, one after the other. Default
+   * 1,000, which is long for a cluster in one place and may be short for one whose disks or links are slow.
+   */
+  readonly callTimeoutMs?: number;
 }
 
-const OPTIONS: ReadonlySet<string> = new Set<keyof EtcdBackendOptions>(["name", "prefix"]);
+const OPTIONS: ReadonlySet<string> = new Set<keyof EtcdBackendOptions>(["name", "prefix", "callTimeoutMs"]);
 const PREFIX = /^[\w-]{1,32}$/;
 
 /**
@@ -64,12 +69,15 @@ export function etcd(client: EtcdLike, options: EtcdBackendOptions = {}): Backen
     throw new InvalidOptionError("etcd(client)", "an Etcd3 client of the package etcd3", client);
   }
   refuseUnknownOptions(options, OPTIONS, "the options of etcd()");
-  const { prefix = "ql", name = nameOf(client) } = options;
+  const { prefix = "ql", name = nameOf(client), callTimeoutMs = CALL_TIMEOUT_MS } = options;
   if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
     throw new InvalidOptionError("etcd(…, { prefix })", "1 to 32 letters, digits, `_` or `-`", prefix);
   }
   if (typeof name !== "string" || name === "") {
     throw new InvalidOptionError("etcd(…, { name })", "a non-empty string", name);
+  }
+  if (!Number.isFinite(callTimeoutMs) || callTimeoutMs < 100 || callTimeoutMs > 60_000) {
+    throw new InvalidOptionError("etcd(…, { callTimeoutMs })", "100 to 60000 milliseconds", callTimeoutMs);
   }
   return {
     kind: "etcd",
@@ -77,7 +85,8 @@ export function etcd(client: EtcdLike, options: EtcdBackendOptions = {}): Backen
     capabilities: CAPABILITIES,
     client,
     open(deployment: Deployment): BackendSession {
-      const store = openEtcdStore(client, { name, prefix, retentionMs: deployment.tokenRetentionMs });
+      const { tokenRetentionMs: retentionMs } = deployment;
+      const store = openEtcdStore(client, { name, prefix, callTimeoutMs, retentionMs });
       return openCasSession(store, {
         name,
         durable: true,

@@ -19,9 +19,11 @@ import {
 } from "../redis/kit.ts";
 import { describeWithServer } from "../servers/needs.ts";
 import { keysOf, leasesOf, test, TTL_MS } from "./kit.ts";
-import { startEtcdCluster } from "./start-cluster.ts";
+import { startDefaultEtcd, startEtcdCluster } from "./start-cluster.ts";
 
 const MORE = { ttlMs: TTL_MS };
+/** Where many calls at once meet a busy machine. */
+const SLOW = { callTimeoutMs: 10_000 };
 const SHORT = { ttlMs: 5_000, maxTtlMs: 6_000, clockSkewMs: 500, waitMs: 5_000 };
 
 await describeWithServer("etcd-3.5", "a client of the user's own", () => {
@@ -79,6 +81,7 @@ await describeWithServer("etcd-3.5", "a client of the user's own", () => {
     const own = client({ port: 1 });
     expect(() => etcd({} as never)).toThrow(InvalidOptionError);
     expect(() => etcd(own, { prefix: "a/b" })).toThrow(/prefix.*letters/);
+    expect(() => etcd(own, { callTimeoutMs: 0 })).toThrow(/callTimeoutMs.*100 to 60000/);
     expect(() => etcd(own, { durable: true } as never)).toThrow(/durable/);
   });
 
@@ -88,11 +91,22 @@ await describeWithServer("etcd-3.5", "a client of the user's own", () => {
     await expect(locker({ ...SHORT, backends }).acquire("k")).rejects.toThrow(SameBackendError);
   });
 
-  test("three servers that were started alike are three", async ({ server, client, locker }) => {
-    // What everybody gets who sets nothing: the same name, the same token, and so the same cluster id.
-    const three = await Promise.all([0, 1, 2].map(() => server("etcd-3.5")));
+  test("three servers that were started with the defaults, and have one cluster id, are three", async ({
+    client,
+    session,
+    locker,
+    after,
+  }) => {
+    const three = await Promise.all([0, 1, 2].map(() => startDefaultEtcd("etcd-3.5")));
+    for (const each of three) after(() => each.stop());
     const backends = three.map((each) => etcd(client(each)));
-    const lease = await locker({ ...SHORT, backends }).acquire("k");
+    const origins = await Promise.all(
+      backends.map(async (each) => (await session(each).status()).identity.incarnation.split(".")[1]),
+    );
+    expect(new Set(origins).size).toBe(1);
+    // The sessions above were of other figures than this locker.
+    const prefixed = three.map((each) => etcd(client(each), { prefix: "three" }));
+    const lease = await locker({ ...SHORT, backends: prefixed }).acquire("k");
     expect(lease.token).toBeGreaterThan(0n);
     await lease.release();
   });
@@ -137,7 +151,7 @@ await describeWithServer("etcd-3.5", "a client of the user's own", () => {
     inService,
   }) => {
     const running = await server("etcd-3.5");
-    const session = await inService(running);
+    const session = await inService(running, SLOW);
     await Promise.all(Array.from({ length: 100 }, (_, i) => grant(session, `k${i}`, MORE)));
     expect(await leasesOf(running)).toBe(101);
     await Promise.all(Array.from({ length: 100 }, (_, i) => session.release(`k${i}`, ALICE)));
@@ -147,7 +161,7 @@ await describeWithServer("etcd-3.5", "a client of the user's own", () => {
 
   test("a key that others hold costs no lease for each attempt", async ({ server, inService }) => {
     const running = await server("etcd-3.5");
-    const session = await inService(running);
+    const session = await inService(running, SLOW);
     await grant(session, "k", MORE);
     expect((await acquire(session, "k", { ...MORE, owner: BOB })).kind).toBe("held");
     await eventually("the lease in vain is given up", 1_000, async () => (await leasesOf(running)) === 2);
@@ -160,7 +174,7 @@ await describeWithServer("etcd-3.5", "a client of the user's own", () => {
   });
 
   test("how long an acquire and a release take", async ({ server, inService }) => {
-    const session = await inService(await server("etcd-3.5"));
+    const session = await inService(await server("etcd-3.5"), SLOW);
     const acquired: number[] = [];
     const released: number[] = [];
     for (let i = 0; i < 100; i++) {

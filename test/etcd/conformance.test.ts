@@ -35,7 +35,7 @@ let made = 0;
 /** A prefix of its own for each case, so that no case sees the mark of another one. */
 async function run(each: ConformanceCase, server: RunningServer): Promise<void> {
   const client = new Etcd3({ hosts: `http://127.0.0.1:${server.port}`, ...recommendedEtcdOptions() });
-  const backend = etcd(client, { prefix: `case${++made}` });
+  const backend = etcd(client, { prefix: `case${++made}`, callTimeoutMs: 10_000 });
   const sessions: BackendSession[] = [];
   let lastProposal = BigInt(Date.now()) * 1000n;
   const context: ConformanceContext = {

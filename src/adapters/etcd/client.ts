@@ -76,7 +76,7 @@ export interface RecommendedEtcdOptions {
   readonly grpcOptions: Readonly<Record<string, number>>;
 }
 
-/** How long one call may take; longer than an answer needs while a cluster elects another leader in the same rack. */
+/** How long one call may take by default. */
 export const CALL_TIMEOUT_MS = 1_000;
 
 /**

@@ -10,7 +10,7 @@ import type { ClockReading, KeptKey, KeptLock } from "../../engine/record.js";
 import { BackendError } from "../../errors.js";
 import type { CasStore, Intent, Look, MarkLook, Reliance } from "../shared/cas-store.js";
 import { noRecord } from "../shared/refusals.js";
-import { CALL_TIMEOUT_MS, connect, type EtcdHeader, type EtcdKeyValue, type EtcdLike } from "./client.js";
+import { connect, type EtcdHeader, type EtcdKeyValue, type EtcdLike } from "./client.js";
 import { examine } from "./examination.js";
 import { faultOf, isLeaseGone } from "./faults.js";
 import { openLeases } from "./leases.js";
@@ -33,6 +33,7 @@ export interface Revisions {
 export interface EtcdStoreOptions {
   readonly name: string;
   readonly prefix: string;
+  readonly callTimeoutMs: number;
   readonly retentionMs: number;
 }
 
@@ -52,7 +53,7 @@ interface ServerId {
 
 /** Opens a store on the connection of a client. */
 export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasStore<Revisions> {
-  const { name, prefix, retentionMs } = options;
+  const { name, prefix, callTimeoutMs, retentionMs } = options;
   const connection = connect(users);
   const { client } = connection;
   const leases = openLeases(client, call, retentionMs);
@@ -69,7 +70,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
     if (closed)
       throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "its session is closed" });
     try {
-      return await ask({ deadline: Date.now() + CALL_TIMEOUT_MS });
+      return await ask({ deadline: Date.now() + callTimeoutMs });
     } catch (error) {
       throw faultOf(name, error);
     }
