@@ -77,6 +77,25 @@ await describeWithServer("etcd-3.5", "a client of the user's own", () => {
     expect(error.effect).toBe("none");
   });
 
+  test("one connection of the adapter's own for all lockers, closed with the last of them", async ({
+    server,
+    proxyTo,
+    client,
+    session,
+  }) => {
+    const proxy = await proxyTo(await server("etcd-3.5"));
+    const own = client(proxy);
+    const sessions = [0, 1].map(() => session(etcd(own, SLOW)));
+    for (const each of sessions) await putInService(each);
+    const before = proxy.connections;
+    for (const each of sessions) await each.status();
+    expect(proxy.connections).toBe(before);
+    await sessions[0]?.close();
+    await grant(sessions[1] ?? never(), "k", MORE);
+    await sessions[1]?.close();
+    await eventually("closed", 2_000, async () => proxy.connections === 0);
+  });
+
   test("no client at all, and options that are none", async ({ client }) => {
     const own = client({ port: 1 });
     expect(() => etcd({} as never)).toThrow(InvalidOptionError);
@@ -206,6 +225,10 @@ await describeWithServer("etcd-3.5", "a client of the user's own", () => {
     }
   });
 });
+
+function never(): never {
+  throw new Error("no session");
+}
 
 await describeWithServer("etcd-3.5", "a cluster of three members, which is one backend", () => {
   test("a member that is killed and one that hangs are passed over; without a majority nothing is granted", async ({
