@@ -14,8 +14,8 @@ export interface Shown {
 }
 
 const GRAIN_MS = 2_000;
-/** More than a clock that works can fall behind the one of the client between two readings. */
-const STANDSTILL_MS = 1_500;
+/** By no more does a clock that works fall behind between two readings: it is looked at once a second. */
+const STANDSTILL_MS = 1_000;
 
 /** Between what the clock truly is; `before` is an earlier reading of the same process. */
 export function readingOf(shown: Shown, before: Shown | undefined): ClockReading {
