@@ -27,7 +27,7 @@ const DEPLOYMENT = {
 } as const;
 const TOLERANCE_MS = 500;
 /** So many cases run at once; a case that starts a server of its own is one of them. */
-const AT_ONCE = 16;
+const AT_ONCE = 24;
 const CASE_TIMEOUT_MS = 90_000;
 
 let made = 0;
