@@ -139,9 +139,9 @@ const from = {
     if (version === undefined)
       throw new Error(`${program} --version printed ${JSON.stringify(printed.trim())}`);
     // A test that names a version is about that version.
-    const major = name.slice(name.lastIndexOf("-") + 1);
-    if (!version.startsWith(`${major}.`))
-      throw new Error(`the ${program} on PATH is ${version}, not ${major}.x`);
+    const named = name.slice(name.lastIndexOf("-") + 1);
+    if (!`${version}.`.startsWith(`${named}.`))
+      throw new Error(`the ${program} on PATH is ${version}, not ${named}`);
     return {
       name,
       version,

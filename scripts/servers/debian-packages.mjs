@@ -120,7 +120,7 @@ async function bringOne(what) {
   const platform = platforms[architecture];
   if (platform === undefined)
     throw new Error(`no loader is known here for Debian's architecture ${architecture}`);
-  const { suite, packageName, binary, program, installation } = recipes[name];
+  const { suite, packageName, binary, program, installation, answersPing } = recipes[name];
   const archives = await (await what.aptOf(suite)).download(packageName);
   const root = join(scratch, `${name}-root`);
   for (const archive of archives) {
@@ -135,14 +135,16 @@ async function bringOne(what) {
     await copyFile(join(root, binary), join(entry, "bin", program));
   } else await gatherInstallation({ root, entry, binary, installation });
   const own = archives.find((archive) => basename(archive).startsWith(`${packageName}_`));
-  await finish(entry, {
+  const written = {
     layout,
     architecture,
     version: "",
     source: `${own === undefined ? packageName : decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`,
     loader: join("lib", platform.loader),
     program: installation === undefined ? join("bin", program) : binary.slice("usr/".length),
-  });
+  };
+  if (answersPing) await provePing(invocationOf(entry, written));
+  await finish(entry, written);
   await placeFolder(entry, join(serversFolder, name), async () => (await cachedServer(name)) !== undefined);
   const server = await cachedServer(name);
   if (server === undefined) throw new Error("it was removed from the cache while it was brought");
@@ -178,7 +180,7 @@ async function gather(what) {
   }
 }
 
-/** Starts the server once, and writes the entry only if it answered. @param {string} folder @param {Entry} entry */
+/** Writes the entry, if the program starts and says its version. @param {string} folder @param {Entry} entry */
 async function finish(folder, entry) {
   const invocation = invocationOf(folder, entry);
   const printed = await runBounded(invocation.command, [...invocation.args, "--version"], {
@@ -187,17 +189,16 @@ async function finish(folder, entry) {
   const version = versionIn(printed);
   if (version === undefined)
     throw new Error(`${basename(entry.program)} --version printed ${JSON.stringify(printed.trim())}`);
-  // Of an installation the first use makes a data folder, which is slow, and shows what is missing.
-  if (entry.program.startsWith("bin/")) await provePing(invocation);
   await writeFile(join(folder, "server.json"), `${JSON.stringify({ ...entry, version }, null, 2)}\n`);
 }
 
 /**
- * What `--version` of a server says: "v=7.0.15", "postgres (PostgreSQL) 15.20", "Ver 10.11.19-MariaDB".
+ * What `--version` of a server says: "v=7.0.15", "postgres (PostgreSQL) 15.20", "Ver 10.11.19-MariaDB", "etcd Version: 3.4.23",
+ * "memcached 1.6.18".
  * @param {string} printed
  */
 export function versionIn(printed) {
-  return /(?:\bv=|\(PostgreSQL\) |\bVer )(\d[\d.]*)/.exec(printed)?.[1];
+  return /(?:\bv=|\(PostgreSQL\) |\bVer |\bVersion: |^memcached )(\d[\d.]*)/.exec(printed)?.[1];
 }
 
 /** @param {{ command: string, args: string[] }} invocation */

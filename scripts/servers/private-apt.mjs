@@ -2,7 +2,7 @@
 // still uses the machine's mirror, proxy settings and trusted keys.
 // @ts-check
 import { existsSync } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runBounded } from "./run-bounded.mjs";
 
@@ -54,10 +54,16 @@ async function download(folder, env, packageName) {
     env,
     timeoutMs: downloadTimeoutMs,
   });
+  // The folder of the archives also holds what other packages needed.
+  const told = await runBounded("apt-get", ["install", "-qq", "--simulate", packageName], {
+    env,
+    timeoutMs: lookTimeoutMs,
+  });
   const archives = join(folder, "cache", "archives");
-  return (await readdir(archives))
-    .filter((name) => name.endsWith(".deb"))
-    .map((name) => join(archives, name));
+  return [...told.matchAll(/^Inst (\S+) \((\S+) .*\[(\S+)\]\)/gm)].map(
+    ([, name = "", version = "", architecture = ""]) =>
+      join(archives, `${name}_${version.replaceAll(":", "%3a")}_${architecture}.deb`),
+  );
 }
 
 /**

@@ -1,7 +1,10 @@
 // The servers the tests know: where Debian has them, and the container image that stands in elsewhere.
 // @ts-check
 
-/** @typedef {"redis-7" | "redis-8" | "valkey-8" | "postgres" | "mariadb"} ServerName */
+/**
+ * @typedef {"redis-7" | "redis-8" | "valkey-8" | "postgres" | "mariadb" | "etcd-3.4" | "etcd-3.5" | "memcached-1.6.18"
+ *   | "memcached-1.6.38"} ServerName what follows the last hyphen is the version
+ */
 
 /**
  * @typedef {object} Recipe
@@ -10,6 +13,8 @@
  * @property {string} binary inside the package
  * @property {string} program the name the binary must be called by, and the one looked for on PATH
  * @property {string} image
+ * @property {true} [imageWithoutShell]
+ * @property {true} [answersPing] it speaks the protocol of Redis, and is asked once before it counts as brought
  * @property {Installation} [installation] where the server is more than one program; the test harness then runs it from Debian packages only
  */
 
@@ -30,6 +35,7 @@ export const recipes = {
     packageName: "redis-tools",
     binary: "usr/bin/redis-check-rdb",
     program: "redis-server",
+    answersPing: true,
     image: "redis:7",
   },
   "redis-8": {
@@ -37,6 +43,7 @@ export const recipes = {
     packageName: "redis-tools",
     binary: "usr/bin/redis-check-rdb",
     program: "redis-server",
+    answersPing: true,
     image: "redis:8",
   },
   "valkey-8": {
@@ -44,6 +51,7 @@ export const recipes = {
     packageName: "valkey-tools",
     binary: "usr/bin/valkey-check-rdb",
     program: "valkey-server",
+    answersPing: true,
     image: "valkey/valkey:8",
   },
   postgres: {
@@ -70,6 +78,36 @@ export const recipes = {
       without: [],
     },
   },
+  "etcd-3.4": {
+    suite: "bookworm",
+    packageName: "etcd-server",
+    binary: "usr/bin/etcd",
+    program: "etcd",
+    image: "quay.io/coreos/etcd:v3.4.23",
+    imageWithoutShell: true,
+  },
+  "etcd-3.5": {
+    suite: "trixie",
+    packageName: "etcd-server",
+    binary: "usr/bin/etcd",
+    program: "etcd",
+    image: "quay.io/coreos/etcd:v3.5.16",
+    imageWithoutShell: true,
+  },
+  "memcached-1.6.18": {
+    suite: "bookworm",
+    packageName: "memcached",
+    binary: "usr/bin/memcached",
+    program: "memcached",
+    image: "memcached:1.6.18",
+  },
+  "memcached-1.6.38": {
+    suite: "trixie",
+    packageName: "memcached",
+    binary: "usr/bin/memcached",
+    program: "memcached",
+    image: "memcached:1.6.38",
+  },
 };
 
 /** Fetched with what depends on them, but not unpacked: large, and needed by nothing that is kept. */
@@ -82,8 +120,7 @@ export const notUnpacked = new Set([
   "libperl5.36",
 ]);
 
-/** @type {readonly ServerName[]} */
-export const serverNames = ["redis-7", "redis-8", "valkey-8", "postgres", "mariadb"];
+export const serverNames = /** @type {ServerName[]} */ (Object.keys(recipes));
 
 /** @param {string} text @returns {text is ServerName} */
 export function isServerName(text) {
