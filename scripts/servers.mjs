@@ -72,9 +72,9 @@ async function firstOf(origins, name, unpacked) {
       reasons.push(`${origin}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  const { program, image, installation } = recipes[name];
+  const { program, image, onlyFromPackages } = recipes[name];
   const elsewhere = `, or start Docker (${image}), or install ${program} and set QUORUM_LOCK_SERVERS=path`;
-  const help = `get it with \`node scripts/servers.mjs ${name}\` on Debian with network${installation === undefined ? elsewhere : ""}`;
+  const help = `get it with \`node scripts/servers.mjs ${name}\` on Debian with network${onlyFromPackages ? "" : elsewhere}`;
   return { missing: `${name} is missing (${reasons.join(" | ")}); ${help}`.replaceAll("\n", " ") };
 }
 
@@ -111,7 +111,7 @@ const from = {
   },
 
   async docker(name) {
-    refuseInstallation(name);
+    refuseIfOnlyFromPackages(name);
     await runBounded("docker", ["info", "--format", "{{.ServerVersion}}"], { timeoutMs: dockerTimeoutMs });
     const { image } = recipes[name];
     // Fetched here, where time is allowed for it, and not inside the first test that starts it.
@@ -132,15 +132,15 @@ const from = {
   },
 
   async path(name) {
-    refuseInstallation(name);
+    refuseIfOnlyFromPackages(name);
     const { program } = recipes[name];
     const printed = await runBounded(program, ["--version"], { timeoutMs: versionTimeoutMs });
     const version = versionIn(printed);
     if (version === undefined)
       throw new Error(`${program} --version printed ${JSON.stringify(printed.trim())}`);
     // A test that names a version is about that version.
-    const named = name.slice(name.lastIndexOf("-") + 1);
-    if (!`${version}.`.startsWith(`${named}.`))
+    const named = /-([\d.]+)$/.exec(name)?.[1];
+    if (named !== undefined && !`${version}.`.startsWith(`${named}.`))
       throw new Error(`the ${program} on PATH is ${version}, not ${named}`);
     return {
       name,
@@ -155,8 +155,8 @@ const from = {
 };
 
 /** @param {ServerName} name */
-function refuseInstallation(name) {
-  if (recipes[name].installation !== undefined)
+function refuseIfOnlyFromPackages(name) {
+  if (recipes[name].onlyFromPackages)
     throw new Error("the test harness runs this server from Debian packages only");
 }
 

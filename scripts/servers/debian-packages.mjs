@@ -6,13 +6,13 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { gatherInstallation, invocationOfInstallation } from "./installation.mjs";
 import { placeFolder, withScratch } from "./place-folder.mjs";
 import { debianArchitecture, privateApt } from "./private-apt.mjs";
-import { notUnpacked, recipes } from "./recipes.mjs";
+import { notUnpacked, recipeFor } from "./recipes.mjs";
 import { runBounded } from "./run-bounded.mjs";
 
 /** @typedef {import("./recipes.mjs").ServerName} ServerName */
@@ -37,6 +37,7 @@ import { runBounded } from "./run-bounded.mjs";
  * @property {string} source
  * @property {string} loader
  * @property {string} program
+ * @property {true} [plainLoader] the loader cannot set the name that the program sees of itself
  */
 
 export const serversFolder = fileURLToPath(new URL("../../.cache/servers/", import.meta.url));
@@ -120,31 +121,34 @@ async function bringOne(what) {
   const platform = platforms[architecture];
   if (platform === undefined)
     throw new Error(`no loader is known here for Debian's architecture ${architecture}`);
-  const { suite, packageName, binary, program, installation, answersPing } = recipes[name];
-  const archives = await (await what.aptOf(suite)).download(packageName);
+  const recipe = recipeFor(name, architecture);
+  const { suite, packageName, furtherPackages = [], binary, program, installation } = recipe;
+  const archives = await (await what.aptOf(suite)).download([packageName, ...furtherPackages]);
   const root = join(scratch, `${name}-root`);
   for (const archive of archives) {
     if (notUnpacked.has(basename(archive).split("_", 1)[0] ?? "")) continue;
     await runBounded("dpkg", ["-x", archive, root], { timeoutMs: commandTimeoutMs });
   }
   const entry = join(scratch, name);
-  const further = installation?.programs.map((path) => join("usr", path)) ?? [];
-  await gather({ root, entry, binaries: [binary, ...further], ...platform });
+  const further = [...(installation?.programs ?? []), ...(installation?.libraries ?? [])];
+  await gather({ root, entry, binaries: [binary, ...further.map((path) => join("usr", path))], ...platform });
   if (installation === undefined) {
     await mkdir(join(entry, "bin"));
     await copyFile(join(root, binary), join(entry, "bin", program));
   } else await gatherInstallation({ root, entry, binary, installation });
-  const own = archives.find((archive) => basename(archive).startsWith(`${packageName}_`));
+  const own = basename(archives.find((archive) => basename(archive).startsWith(`${packageName}_`)) ?? "");
   const written = {
     layout,
     architecture,
     version: "",
-    source: `${own === undefined ? packageName : decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`,
+    source: `${decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`,
     loader: join("lib", platform.loader),
     program: installation === undefined ? join("bin", program) : binary.slice("usr/".length),
+    ...(suite === "bullseye" ? { plainLoader: /** @type {const} */ (true) } : {}),
   };
-  if (answersPing) await provePing(invocationOf(entry, written));
-  await finish(entry, written);
+  if (recipe.answersPing) await provePing(invocationOf(entry, written));
+  const packaged = /_(?:\d+:)?(\d[\d.]*)/.exec(decodeURIComponent(own))?.[1];
+  await finish(entry, { ...written, version: (recipe.versionOfPackage ? packaged : undefined) ?? "" });
   await placeFolder(entry, join(serversFolder, name), async () => (await cachedServer(name)) !== undefined);
   const server = await cachedServer(name);
   if (server === undefined) throw new Error("it was removed from the cache while it was brought");
@@ -165,14 +169,17 @@ async function gather(what) {
   if (loader === undefined) throw new Error(`the unpacked C library has no ${what.loader}`);
   await mkdir(join(entry, "lib"), { recursive: true });
   await copyFile(loader, join(entry, "lib", what.loader));
+  const own = new Set(what.binaries.map((binary) => dirname(join(root, binary))));
   for (const binary of what.binaries) {
     const printed = await runBounded(
       loader,
-      ["--inhibit-cache", "--library-path", folders.join(":"), "--list", join(root, binary)],
+      ["--inhibit-cache", "--library-path", [...folders, ...own].join(":"), "--list", join(root, binary)],
       { timeoutMs: commandTimeoutMs },
     );
     for (const [, name = "", path = ""] of printed.matchAll(/^\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$/gm)) {
       if (basename(name) === what.loader) continue;
+      // One that lies with the program is brought with its folder.
+      if (path.startsWith(`${root}/`) && !folders.includes(dirname(path))) continue;
       if (!path.startsWith(`${root}/`))
         throw new Error(`${basename(binary)} needs ${name}, which its packages do not bring (${path})`);
       await copyFile(path, join(entry, "lib", basename(name)));
@@ -180,7 +187,7 @@ async function gather(what) {
   }
 }
 
-/** Writes the entry, if the program starts and says its version. @param {string} folder @param {Entry} entry */
+/** Writes the entry, if the program starts and says its version, which is the server's unless `entry` has that. @param {string} folder @param {Entry} entry */
 async function finish(folder, entry) {
   const invocation = invocationOf(folder, entry);
   const printed = await runBounded(invocation.command, [...invocation.args, "--version"], {
@@ -189,16 +196,19 @@ async function finish(folder, entry) {
   const version = versionIn(printed);
   if (version === undefined)
     throw new Error(`${basename(entry.program)} --version printed ${JSON.stringify(printed.trim())}`);
-  await writeFile(join(folder, "server.json"), `${JSON.stringify({ ...entry, version }, null, 2)}\n`);
+  const whole = { ...entry, version: entry.version || version };
+  await writeFile(join(folder, "server.json"), `${JSON.stringify(whole, null, 2)}\n`);
 }
 
 /**
  * What `--version` of a server says: "v=7.0.15", "postgres (PostgreSQL) 15.20", "Ver 10.11.19-MariaDB", "etcd Version: 3.4.23",
- * "memcached 1.6.18".
+ * "memcached 1.6.18", "Consul v1.8.7", "openjdk 17.0.19".
  * @param {string} printed
  */
 export function versionIn(printed) {
-  return /(?:\bv=|\(PostgreSQL\) |\bVer |\bVersion: |^memcached )(\d[\d.]*)/.exec(printed)?.[1];
+  return /(?:\bv=|\(PostgreSQL\) |\bVer |\bVersion: |^memcached |^Consul v|^openjdk )(\d[\d.]*)/.exec(
+    printed,
+  )?.[1];
 }
 
 /** @param {{ command: string, args: string[] }} invocation */
@@ -263,6 +273,7 @@ function pings(path) {
 function invocationOf(folder, entry) {
   if (!entry.program.startsWith("bin/")) return invocationOfInstallation(folder, entry.program);
   // The host's library cache is shut out; the name is set because the server reads from it what it is to be.
-  const args = ["--inhibit-cache", "--library-path", join(folder, "lib"), "--argv0", basename(entry.program)];
-  return { command: join(folder, entry.loader), args: [...args, join(folder, entry.program)] };
+  const args = ["--inhibit-cache", "--library-path", join(folder, "lib")];
+  const name = entry.plainLoader ? [] : ["--argv0", basename(entry.program)];
+  return { command: join(folder, entry.loader), args: [...args, ...name, join(folder, entry.program)] };
 }

@@ -13,7 +13,7 @@ const downloadTimeoutMs = 240_000;
 
 /**
  * @typedef {object} PrivateApt
- * @property {(packageName: string) => Promise<string[]>} download fetches the package with everything it depends on, as for a machine
+ * @property {(packageNames: readonly string[]) => Promise<string[]>} download fetches the packages with everything they depend on, as for a machine
  *   that has nothing installed; returns the paths of the .deb files, whose checksums apt has compared with the signed lists
  */
 
@@ -35,7 +35,7 @@ export async function privateApt(folder, suite) {
       reasons.push(error instanceof Error ? error.message : String(error));
       continue;
     }
-    return { download: (packageName) => download(join(folder, `mirror-${index}`), env, packageName) };
+    return { download: (packageNames) => download(join(folder, `mirror-${index}`), env, packageNames) };
   }
   throw new Error(
     `no apt source of this machine gave the package lists of Debian ${suite}: ${reasons.join("; ")}`,
@@ -47,15 +47,15 @@ export async function debianArchitecture() {
   return (await runBounded("dpkg", ["--print-architecture"], { timeoutMs: lookTimeoutMs })).trim();
 }
 
-/** @param {string} folder @param {Readonly<Record<string, string>>} env @param {string} packageName */
-async function download(folder, env, packageName) {
+/** @param {string} folder @param {Readonly<Record<string, string>>} env @param {readonly string[]} packageNames */
+async function download(folder, env, packageNames) {
   // Against an empty status file "install" is the whole closure, the C library and its loader included.
-  await runBounded("apt-get", ["install", "-qq", "-y", "--download-only", packageName], {
+  await runBounded("apt-get", ["install", "-qq", "-y", "--download-only", ...packageNames], {
     env,
     timeoutMs: downloadTimeoutMs,
   });
   // The folder of the archives also holds what other packages needed.
-  const told = await runBounded("apt-get", ["install", "-qq", "--simulate", packageName], {
+  const told = await runBounded("apt-get", ["install", "-qq", "--simulate", ...packageNames], {
     env,
     timeoutMs: lookTimeoutMs,
   });

@@ -3,26 +3,31 @@
 
 /**
  * @typedef {"redis-7" | "redis-8" | "valkey-8" | "postgres" | "mariadb" | "etcd-3.4" | "etcd-3.5" | "memcached-1.6.18"
- *   | "memcached-1.6.38"} ServerName what follows the last hyphen is the version
+ *   | "memcached-1.6.38" | "consul" | "zookeeper"} ServerName what follows a hyphen is the version
  */
 
 /**
  * @typedef {object} Recipe
- * @property {"bookworm" | "trixie"} suite the Debian release that has this version
- * @property {string} packageName
- * @property {string} binary inside the package
+ * @property {"bullseye" | "bookworm" | "trixie"} suite the Debian release that has this version
+ * @property {string} packageName the server's own package
+ * @property {readonly string[]} [furtherPackages] what it does not depend on, and yet needs here
+ * @property {true} [versionOfPackage] the version is the package's, because `binary` has another one
+ * @property {string} binary inside the packages; ARCH stands for Debian's name of the architecture, here and below
  * @property {string} program the name the binary must be called by, and the one looked for on PATH
  * @property {string} image
  * @property {true} [imageWithoutShell]
  * @property {true} [answersPing] it speaks the protocol of Redis, and is asked once before it counts as brought
- * @property {Installation} [installation] where the server is more than one program; the test harness then runs it from Debian packages only
+ * @property {Installation} [installation] where the server is more than one program
+ * @property {true} [onlyFromPackages] the test harness runs it neither in a container nor from PATH
  */
 
 /**
  * What else a server needs of its packages, at the same places as there, since it looks for its files relative to itself.
  * @typedef {object} Installation
  * @property {readonly string[]} programs below usr/, beside `binary`
+ * @property {readonly string[]} [libraries] below usr/, loaded later by the programs: what they need is brought too
  * @property {readonly string[]} trees below usr/, copied whole
+ * @property {readonly string[]} [files] below usr/
  * @property {readonly string[]} without names inside the trees that are left out
  */
 
@@ -60,6 +65,7 @@ export const recipes = {
     binary: "usr/lib/postgresql/15/bin/postgres",
     program: "postgres",
     image: "postgres:15",
+    onlyFromPackages: true,
     installation: {
       programs: ["lib/postgresql/15/bin/initdb"],
       trees: ["lib/postgresql/15/lib", "share/postgresql/15"],
@@ -72,6 +78,7 @@ export const recipes = {
     binary: "usr/sbin/mariadbd",
     program: "mariadbd",
     image: "mariadb:10.11",
+    onlyFromPackages: true,
     installation: {
       programs: [],
       trees: ["share/mysql"],
@@ -108,6 +115,49 @@ export const recipes = {
     program: "memcached",
     image: "memcached:1.6.38",
   },
+  // Debian has had no later one.
+  consul: {
+    suite: "bullseye",
+    packageName: "consul",
+    binary: "usr/bin/consul",
+    program: "consul",
+    image: "consul:1.8",
+  },
+  // With the Java it runs on, so that the machine need not have one and it makes no difference which it has.
+  zookeeper: {
+    suite: "bookworm",
+    packageName: "libzookeeper-java",
+    furtherPackages: ["openjdk-17-jre-headless"],
+    versionOfPackage: true,
+    binary: "usr/lib/jvm/java-17-openjdk-ARCH/bin/java",
+    program: "zkServer.sh",
+    image: "zookeeper:3.8",
+    installation: {
+      programs: [],
+      libraries: ["libjava.so", "libnet.so", "libnio.so", "libzip.so", "server/libjvm.so"].map(
+        (name) => `lib/jvm/java-17-openjdk-ARCH/lib/${name}`,
+      ),
+      trees: ["lib/jvm/java-17-openjdk-ARCH"],
+      // What compiles, draws, debugs, and starts a little sooner.
+      without: [
+        "bin",
+        "ct.sym",
+        "docs",
+        "jfr",
+        "legal",
+        "man",
+        "classes.jsa",
+        "classes_nocoops.jsa",
+        "libawt.so",
+        "libjdwp.so",
+        "libjsvml.so",
+        "libmlib_image.so",
+      ],
+      files: ["zookeeper", "zookeeper-jute", "metrics-core", "slf4j-api", "slf4j-simple", "snappy-java"].map(
+        (name) => `share/java/${name}.jar`,
+      ),
+    },
+  },
 };
 
 /** Fetched with what depends on them, but not unpacked: large, and needed by nothing that is kept. */
@@ -121,6 +171,12 @@ export const notUnpacked = new Set([
 ]);
 
 export const serverNames = /** @type {ServerName[]} */ (Object.keys(recipes));
+
+/** @param {ServerName} name @param {string} architecture Debian's word for it @returns {Recipe} with that in the place of ARCH */
+export function recipeFor(name, architecture) {
+  const text = JSON.stringify(recipes[name]);
+  return /** @type {Recipe} */ (JSON.parse(text.replaceAll("ARCH", architecture)));
+}
 
 /** @param {string} text @returns {text is ServerName} */
 export function isServerName(text) {

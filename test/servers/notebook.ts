@@ -1,5 +1,7 @@
 // One value in a server of any kind, written and read over a fresh connection each time, to see what the server remembers and whether it
 // answers at all.
+import { createRequire } from "node:module";
+import type { Socket } from "node:net";
 import mysql from "mysql2/promise";
 import pg from "pg";
 import { respCall } from "./resp-call.ts";
@@ -29,6 +31,10 @@ export function notebookOf(server: RunningServer, timeoutMs: number): Notebook {
     case "memcached-1.6.18":
     case "memcached-1.6.38":
       return ofMemcached(server, timeoutMs);
+    case "consul":
+      return ofConsul(server, timeoutMs);
+    case "zookeeper":
+      return ofZookeeper(server, timeoutMs);
   }
 }
 
@@ -113,5 +119,82 @@ function ofMemcached({ port }: RunningServer, timeoutMs: number): Notebook {
   return {
     write: async (value) => void (await ask(`set note 0 0 ${value.length}\r\n${value}\r\n`, "STORED\r\n")),
     read: async () => /^VALUE .*\r\n(.*)\r\n/.exec(await ask("get note\r\n", "END\r\n"))?.[1],
+  };
+}
+
+function ofConsul({ port }: RunningServer, timeoutMs: number): Notebook {
+  const url = `http://127.0.0.1:${port}/v1/kv/note`;
+  return {
+    write: async (value) => {
+      const response = await fetch(url, {
+        method: "PUT",
+        body: value,
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      if ((await response.text()) !== "true") throw new Error(`Consul answered ${response.status}`);
+    },
+    read: async () => {
+      const response = await fetch(`${url}?raw&consistent`, { signal: AbortSignal.timeout(timeoutMs) });
+      const text = await response.text();
+      if (response.status === 404) return undefined;
+      if (!response.ok) throw new Error(`Consul answered ${response.status}: ${text}`);
+      return text;
+    },
+  };
+}
+
+/** As far as it is used here; the package has no types. */
+interface ZookeeperClient {
+  connect(): void;
+  close(): void;
+  once(event: "connected", listener: () => void): void;
+  create(path: string, data: Buffer, done: (error: { name: string } | null) => void): void;
+  remove(path: string, done: () => void): void;
+  getData(path: string, done: (error: { name: string } | null, data: Buffer) => void): void;
+  readonly connectionManager: { readonly socket?: Socket };
+}
+
+const zookeeper = createRequire(import.meta.url)("node-zookeeper-client") as {
+  createClient(address: string, options: { sessionTimeout: number; retries: number }): ZookeeperClient;
+};
+
+function ofZookeeper({ port }: RunningServer, timeoutMs: number): Notebook {
+  const ask = async <T>(
+    question: (client: ZookeeperClient, answer: (error: { name: string } | null, value: T) => void) => void,
+  ): Promise<T> => {
+    const client = zookeeper.createClient(`127.0.0.1:${port}`, { retries: 0, sessionTimeout: 4000 });
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        timer = setTimeout(() => reject(new Error(`no reply within ${timeoutMs} ms`)), timeoutMs);
+        client.once("connected", () =>
+          question(client, (error, value) =>
+            error === null ? resolve(value) : reject(new Error(`ZooKeeper answered ${error.name}`)),
+          ),
+        );
+        client.connect();
+      });
+    } finally {
+      clearTimeout(timer);
+      // A closed client still listens, and throws in nobody's hands at an answer that it no longer expects.
+      client.connectionManager.socket?.removeAllListeners("data");
+      client.close();
+      client.connectionManager.socket?.resetAndDestroy();
+    }
+  };
+  return {
+    write: (value) =>
+      ask((client, answer) => {
+        client.remove("/note", () => {
+          client.create("/note", Buffer.from(value), (error) => answer(error, undefined));
+        });
+      }),
+    read: () =>
+      ask<string | undefined>((client, answer) => {
+        client.getData("/note", (error, data) => {
+          const absent = error?.name === "NO_NODE";
+          answer(absent ? null : error, absent || error !== null ? undefined : data.toString());
+        });
+      }),
   };
 }

@@ -2,10 +2,12 @@
 import type { ServerName } from "../../scripts/servers.mjs";
 import type { RunningServer } from "./running-server.ts";
 import { startMariadb, startPostgres } from "./sql-server.mjs";
+import { startConsul } from "./start-consul.ts";
 import { startEtcd } from "./start-etcd.ts";
 import { startMemcached } from "./start-memcached.ts";
 import type { StartOptions } from "./start-options.ts";
 import { startRedis } from "./start-redis.ts";
+import { startZookeeper } from "./start-zookeeper.ts";
 
 export type { Memory, RunningServer } from "./running-server.ts";
 export type { StartOptions } from "./start-options.ts";
@@ -27,5 +29,9 @@ export function startServer(name: ServerName, options: StartOptions = {}): Promi
     case "memcached-1.6.18":
     case "memcached-1.6.38":
       return startMemcached(name, options);
+    case "consul":
+      return startConsul(options);
+    case "zookeeper":
+      return startZookeeper(options);
   }
 }
