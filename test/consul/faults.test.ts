@@ -1,5 +1,6 @@
 /** What goes wrong between a locker and a real Consul: each is a coded error that names backend and cause, in time. */
 import { createServer as createHttpServer, type RequestListener } from "node:http";
+import { closeSync, openSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -18,7 +19,9 @@ import {
   putInService,
   timed,
 } from "../redis/kit.ts";
+import { resolveServer } from "../../scripts/servers.mjs";
 import { freePort } from "../servers/free-port.ts";
+import { signal, startGuarded } from "../servers/guarded-process.mjs";
 import { describeWithServer } from "../servers/needs.ts";
 import type { RunningServer } from "../servers/running-server.ts";
 import { ask, backendOn, test } from "./kit.ts";
@@ -87,10 +90,10 @@ await describeWithServer("consul", "what Consul refuses", () => {
   });
 
   test("no leader: said as it is", async ({ consulServer, session, after }) => {
-    const server = await consulServer({ hcl: 'performance { rpc_hold_timeout = "100ms" }' });
+    const server = await consulServer();
     const opened = session(backendOn(server));
     await putInService(opened);
-    await loseMajority(server, after);
+    await loseMajority({ server, hcl: 'performance { rpc_hold_timeout = "100ms" }' }, after);
     await eventually(
       "it has noticed",
       10_000,
@@ -108,7 +111,10 @@ await describeWithServer("consul", "what Consul refuses", () => {
 });
 
 /** Makes it one of two servers of which the other never was. */
-async function loseMajority(server: RunningServer, after: (close: () => unknown) => void): Promise<void> {
+async function loseMajority(
+  { server, hcl }: { readonly server: RunningServer; readonly hcl: string },
+  after: (close: () => unknown) => void,
+): Promise<void> {
   const data = join(server.dir, "data");
   const id = (await readFile(join(data, "node-id"), "utf8")).trim();
   const [address] = JSON.parse((await ask(server, "GET", "/v1/status/peers")).text) as string[];
@@ -118,11 +124,19 @@ async function loseMajority(server: RunningServer, after: (close: () => unknown)
   ];
   await server.kill();
   await writeFile(join(data, "raft", "peers.json"), JSON.stringify(peers));
-  // It never becomes what the harness calls ready.
-  const restarting = server.restart("kept").catch(() => undefined);
+  // Not by the harness: it never becomes what that one calls ready.
+  const found = await resolveServer("consul");
+  if ("missing" in found) throw new Error(found.missing);
+  const output = openSync(join(server.dir, "leaderless.log"), "a");
+  const args = [...found.args, "agent", `-config-file=${join(server.dir, "server.json")}`, "-hcl", hcl];
+  const alone = startGuarded(
+    { command: found.command, args, env: found.env },
+    { folder: server.dir, output },
+  );
+  closeSync(output);
   after(async () => {
-    await server.stop();
-    await restarting;
+    signal(alone.pid, "SIGKILL");
+    await alone.ended;
   });
 }
 
