@@ -59,7 +59,7 @@ export function resolveServer(name) {
 async function resolveTogether(names) {
   const origins = originsInOrder();
   const unpacked = origins.includes("debian") ? await bringServers(names) : new Map();
-  return Promise.all(names.map((name) => firstOf(origins, name, unpacked.get(name))));
+  return Promise.all(names.map((name) => firstOf(originsFor(name, origins), name, unpacked.get(name))));
 }
 
 /** @param {readonly Origin[]} origins @param {ServerName} name @param {UnpackedServer | Error | undefined} unpacked */
@@ -93,6 +93,15 @@ function originsInOrder() {
     default:
       throw new Error(`QUORUM_LOCK_SERVERS must be debian, docker or path, not ${JSON.stringify(forced)}`);
   }
+}
+
+/** The product itself rather than what stands in for it. @param {ServerName} name @param {readonly Origin[]} origins @returns {readonly Origin[]} */
+function originsFor(name, origins) {
+  if (!recipes[name].standsIn) return origins;
+  return [
+    ...origins.filter((origin) => origin !== "debian"),
+    ...origins.filter((origin) => origin === "debian"),
+  ];
 }
 
 /** In CI a missing server is a failure, elsewhere a skip. */

@@ -14,6 +14,7 @@ import { placeFolder, withScratch } from "./place-folder.mjs";
 import { debianArchitecture, privateApt } from "./private-apt.mjs";
 import { notUnpacked, recipeFor } from "./recipes.mjs";
 import { runBounded } from "./run-bounded.mjs";
+import { addWheels, proveWheels } from "./wheels.mjs";
 
 /** @typedef {import("./recipes.mjs").ServerName} ServerName */
 /** @typedef {import("./private-apt.mjs").PrivateApt} PrivateApt */
@@ -37,6 +38,7 @@ import { runBounded } from "./run-bounded.mjs";
  * @property {string} source
  * @property {string} loader
  * @property {string} program
+ * @property {true} [startScript] `program` is a script that starts the real one; always so where it does not lie in bin/
  * @property {true} [plainLoader] the loader cannot set the name that the program sees of itself
  */
 
@@ -121,8 +123,8 @@ async function bringOne(what) {
   const platform = platforms[architecture];
   if (platform === undefined)
     throw new Error(`no loader is known here for Debian's architecture ${architecture}`);
-  const recipe = recipeFor(name, architecture);
-  const { suite, packageName, furtherPackages = [], binary, program, installation } = recipe;
+  const recipe = recipeFor(name, { architecture, ...platform });
+  const { suite, packageName, furtherPackages = [], binary, program, installation, wheels } = recipe;
   const archives = await (await what.aptOf(suite)).download([packageName, ...furtherPackages]);
   const root = join(scratch, `${name}-root`);
   for (const archive of archives) {
@@ -131,44 +133,56 @@ async function bringOne(what) {
   }
   const entry = join(scratch, name);
   const further = [...(installation?.programs ?? []), ...(installation?.libraries ?? [])];
-  await gather({ root, entry, binaries: [binary, ...further.map((path) => join("usr", path))], ...platform });
+  const libraries = unpackedLibraries(root, platform);
+  const fetched = wheels === undefined ? [] : await addWheels({ root, wheels, binary, ...libraries });
+  const binaries = [binary, ...[...further, ...fetched].map((path) => join("usr", path))];
+  await gather({ root, entry, binaries, ...libraries });
   if (installation === undefined) {
     await mkdir(join(entry, "bin"));
     await copyFile(join(root, binary), join(entry, "bin", program));
   } else await gatherInstallation({ root, entry, binary, installation });
   const own = basename(archives.find((archive) => basename(archive).startsWith(`${packageName}_`)) ?? "");
+  const packaged = /_(?:\d+:)?(\d[\d.]*)/.exec(decodeURIComponent(own))?.[1];
+  const from = `${decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`;
   const written = {
     layout,
     architecture,
-    version: "",
-    source: `${decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`,
+    version: wheels?.version ?? (recipe.versionOfPackage ? packaged : undefined) ?? "",
+    source: wheels === undefined ? from : `${wheels.source} on ${from}`,
     loader: join("lib", platform.loader),
     program: installation === undefined ? join("bin", program) : binary.slice("usr/".length),
+    ...(installation === undefined ? {} : { startScript: /** @type {const} */ (true) }),
     ...(suite === "bullseye" ? { plainLoader: /** @type {const} */ (true) } : {}),
   };
   if (recipe.answersPing) await provePing(invocationOf(entry, written));
-  const packaged = /_(?:\d+:)?(\d[\d.]*)/.exec(decodeURIComponent(own))?.[1];
-  await finish(entry, { ...written, version: (recipe.versionOfPackage ? packaged : undefined) ?? "" });
+  if (wheels !== undefined)
+    await proveWheels(invocationOf(entry, written), join(entry, wheels.folder), wheels);
+  await finish(entry, written);
   await placeFolder(entry, join(serversFolder, name), async () => (await cachedServer(name)) !== undefined);
   const server = await cachedServer(name);
   if (server === undefined) throw new Error("it was removed from the cache while it was brought");
   return server;
 }
 
+/** @param {string} root @param {{ triplet: string, loader: string }} platform @returns {{ loader: string, folders: string[] }} */
+function unpackedLibraries(root, platform) {
+  const folders = ["lib", join("usr", "lib")]
+    .map((folder) => join(root, folder, platform.triplet))
+    .filter((path) => existsSync(path));
+  const loader = folders.map((folder) => join(folder, platform.loader)).find((path) => existsSync(path));
+  if (loader === undefined) throw new Error(`the unpacked C library has no ${platform.loader}`);
+  return { loader, folders };
+}
+
 /**
  * Copies the loader and every library that the binaries need into one flat folder: 8 MB instead of 60, and a library that is not among the
  * unpacked ones shows here and not on the first machine that happens to lack it.
- * @param {{ root: string, entry: string, binaries: readonly string[], triplet: string, loader: string }} what
+ * @param {{ root: string, entry: string, binaries: readonly string[], loader: string, folders: readonly string[] }} what
  */
 async function gather(what) {
-  const { root, entry, triplet } = what;
-  const folders = [join(root, "lib", triplet), join(root, "usr", "lib", triplet)].filter((path) =>
-    existsSync(path),
-  );
-  const loader = folders.map((folder) => join(folder, what.loader)).find((path) => existsSync(path));
-  if (loader === undefined) throw new Error(`the unpacked C library has no ${what.loader}`);
+  const { root, entry, loader, folders } = what;
   await mkdir(join(entry, "lib"), { recursive: true });
-  await copyFile(loader, join(entry, "lib", what.loader));
+  await copyFile(loader, join(entry, "lib", basename(loader)));
   const own = new Set(what.binaries.map((binary) => dirname(join(root, binary))));
   for (const binary of what.binaries) {
     const printed = await runBounded(
@@ -177,7 +191,7 @@ async function gather(what) {
       { timeoutMs: commandTimeoutMs },
     );
     for (const [, name = "", path = ""] of printed.matchAll(/^\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$/gm)) {
-      if (basename(name) === what.loader) continue;
+      if (basename(name) === basename(loader)) continue;
       // One that lies with the program is brought with its folder.
       if (path.startsWith(`${root}/`) && !folders.includes(dirname(path))) continue;
       if (!path.startsWith(`${root}/`))
@@ -202,11 +216,11 @@ async function finish(folder, entry) {
 
 /**
  * What `--version` of a server says: "v=7.0.15", "postgres (PostgreSQL) 15.20", "Ver 10.11.19-MariaDB", "etcd Version: 3.4.23",
- * "memcached 1.6.18", "Consul v1.8.7", "openjdk 17.0.19".
+ * "memcached 1.6.18", "Consul v1.8.7", "openjdk 17.0.19", "Python 3.11.2".
  * @param {string} printed
  */
 export function versionIn(printed) {
-  return /(?:\bv=|\(PostgreSQL\) |\bVer |\bVersion: |^memcached |^Consul v|^openjdk )(\d[\d.]*)/.exec(
+  return /(?:\bv=|\(PostgreSQL\) |\bVer |\bVersion: |^memcached |^Consul v|^openjdk |^Python )(\d[\d.]*)/.exec(
     printed,
   )?.[1];
 }
@@ -271,7 +285,8 @@ function pings(path) {
 
 /** @param {string} folder @param {Entry} entry */
 function invocationOf(folder, entry) {
-  if (!entry.program.startsWith("bin/")) return invocationOfInstallation(folder, entry.program);
+  if (entry.startScript || !entry.program.startsWith("bin/"))
+    return invocationOfInstallation(folder, entry.program);
   // The host's library cache is shut out; the name is set because the server reads from it what it is to be.
   const args = ["--inhibit-cache", "--library-path", join(folder, "lib")];
   const name = entry.plainLoader ? [] : ["--argv0", basename(entry.program)];

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {"redis-7" | "redis-8" | "valkey-8" | "postgres" | "mariadb" | "etcd-3.4" | "etcd-3.5" | "memcached-1.6.18"
- *   | "memcached-1.6.38" | "consul" | "zookeeper"} ServerName what follows a hyphen is the version
+ *   | "memcached-1.6.38" | "consul" | "zookeeper" | "mongodb"} ServerName what follows a hyphen is the version
  */
 
 /**
@@ -12,12 +12,15 @@
  * @property {string} packageName the server's own package
  * @property {readonly string[]} [furtherPackages] what it does not depend on, and yet needs here
  * @property {true} [versionOfPackage] the version is the package's, because `binary` has another one
- * @property {string} binary inside the packages; ARCH stands for Debian's name of the architecture, here and below
+ * @property {string} binary inside the packages; ARCH stands for Debian's name of the architecture and TRIPLET for that of its library
+ *   folder, here and below
  * @property {string} program the name the binary must be called by, and the one looked for on PATH
  * @property {string} image
  * @property {true} [imageWithoutShell]
  * @property {true} [answersPing] it speaks the protocol of Redis, and is asked once before it counts as brought
  * @property {Installation} [installation] where the server is more than one program
+ * @property {Wheels} [wheels] where Debian has only what the server runs on
+ * @property {true} [standsIn] what is brought is not the product of that name; where Docker answers, the product itself is taken
  * @property {true} [onlyFromPackages] the test harness runs it neither in a container nor from PATH
  */
 
@@ -29,6 +32,16 @@
  * @property {readonly string[]} trees below usr/, copied whole
  * @property {readonly string[]} [files] below usr/
  * @property {readonly string[]} without names inside the trees that are left out
+ */
+
+/**
+ * Python packages that are brought beside those of Debian.
+ * @typedef {object} Wheels
+ * @property {string} requirements a file beside this one
+ * @property {string} folder below usr/, where they are put
+ * @property {string} version of the server among them
+ * @property {string} source for people
+ * @property {readonly string[]} proof arguments for the program: it must load all of them
  */
 
 // The server is one binary with redis-check-rdb: it looks at argv[0] to know which of the two it is. It lies in the -tools package; the
@@ -158,6 +171,33 @@ export const recipes = {
       ),
     },
   },
+  // No MongoDB is in Debian or in any package registry. This one speaks its protocol over the same storage engine (WiredTiger) and runs update
+  // pipelines. Seen to differ: it compares dates of a pipeline with $$NOW wrongly (numbers of milliseconds, through $toLong, rightly), and of
+  // upserts that race for a new document all but one answer null.
+  mongodb: {
+    suite: "bookworm",
+    packageName: "python3.11",
+    furtherPackages: ["python3-pip", "libstdc++6"],
+    binary: "usr/bin/python3.11",
+    program: "mongod",
+    image: "mongo:7",
+    standsIn: true,
+    wheels: {
+      requirements: "mongodb-requirements.txt",
+      folder: "lib/python3/server",
+      version: "0.7.0b3",
+      source: "secantusdb 0.7.0b3, which stands in for MongoDB,",
+      proof: ["-c", "import secantus.cli, secantus.server, shapely, _ssl, _ctypes, _bz2, _lzma, _uuid"],
+    },
+    installation: {
+      programs: [],
+      libraries: ["_bz2", "_ctypes", "_hashlib", "_lzma", "_ssl", "_uuid"].map(
+        (name) => `lib/python3.11/lib-dynload/${name}.cpython-311-TRIPLET.so`,
+      ),
+      trees: ["lib/python3.11", "lib/python3/server"],
+      without: ["EXTERNALLY-MANAGED", "idlelib", "lib2to3", "ensurepip", "pydoc_data", "tests", "admin"],
+    },
+  },
 };
 
 /** Fetched with what depends on them, but not unpacked: large, and needed by nothing that is kept. */
@@ -172,10 +212,10 @@ export const notUnpacked = new Set([
 
 export const serverNames = /** @type {ServerName[]} */ (Object.keys(recipes));
 
-/** @param {ServerName} name @param {string} architecture Debian's word for it @returns {Recipe} with that in the place of ARCH */
-export function recipeFor(name, architecture) {
-  const text = JSON.stringify(recipes[name]);
-  return /** @type {Recipe} */ (JSON.parse(text.replaceAll("ARCH", architecture)));
+/** @param {ServerName} name @param {{ architecture: string, triplet: string }} platform what to put for ARCH and TRIPLET @returns {Recipe} */
+export function recipeFor(name, platform) {
+  const text = JSON.stringify(recipes[name]).replaceAll("ARCH", platform.architecture);
+  return /** @type {Recipe} */ (JSON.parse(text.replaceAll("TRIPLET", platform.triplet)));
 }
 
 /** @param {string} text @returns {text is ServerName} */

@@ -2,6 +2,7 @@
 // answers at all.
 import { createRequire } from "node:module";
 import type { Socket } from "node:net";
+import { MongoClient, type Collection } from "mongodb";
 import mysql from "mysql2/promise";
 import pg from "pg";
 import { respCall } from "./resp-call.ts";
@@ -33,6 +34,8 @@ export function notebookOf(server: RunningServer, timeoutMs: number): Notebook {
       return ofMemcached(server, timeoutMs);
     case "consul":
       return ofConsul(server, timeoutMs);
+    case "mongodb":
+      return ofMongodb(server, timeoutMs);
     case "zookeeper":
       return ofZookeeper(server, timeoutMs);
   }
@@ -141,6 +144,34 @@ function ofConsul({ port }: RunningServer, timeoutMs: number): Notebook {
       return text;
     },
   };
+}
+
+function ofMongodb({ url }: RunningServer, timeoutMs: number): Notebook {
+  const ask = async <T>(question: (notes: Collection<Note>) => Promise<T>): Promise<T> => {
+    const client = new MongoClient(url, {
+      serverSelectionTimeoutMS: timeoutMs,
+      connectTimeoutMS: timeoutMs,
+      socketTimeoutMS: timeoutMs,
+      retryReads: false,
+      retryWrites: false,
+    });
+    try {
+      return await question(client.db("test").collection<Note>("notes"));
+    } finally {
+      await client.close();
+    }
+  };
+  const confirmed = { upsert: true, writeConcern: { w: "majority", j: true } } as const;
+  return {
+    write: async (note) =>
+      void (await ask((notes) => notes.updateOne({ _id: "note" }, { $set: { note } }, confirmed))),
+    read: async () => (await ask((notes) => notes.findOne({ _id: "note" })))?.note,
+  };
+}
+
+interface Note {
+  _id: string;
+  note?: string;
 }
 
 /** As far as it is used here; the package has no types. */

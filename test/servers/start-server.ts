@@ -5,6 +5,7 @@ import { startMariadb, startPostgres } from "./sql-server.mjs";
 import { startConsul } from "./start-consul.ts";
 import { startEtcd } from "./start-etcd.ts";
 import { startMemcached } from "./start-memcached.ts";
+import { startMongodb } from "./start-mongodb.ts";
 import type { StartOptions } from "./start-options.ts";
 import { startRedis } from "./start-redis.ts";
 import { startZookeeper } from "./start-zookeeper.ts";
@@ -31,6 +32,8 @@ export function startServer(name: ServerName, options: StartOptions = {}): Promi
       return startMemcached(name, options);
     case "consul":
       return startConsul(options);
+    case "mongodb":
+      return startMongodb(options);
     case "zookeeper":
       return startZookeeper(options);
   }
