@@ -14,7 +14,7 @@ export interface ZooKeeperBackendOptions {
   readonly name?: string;
   /** The znode below which all lies: `/prefix/keys/…`, `/prefix/mark`. Letters, digits, `_` and `-`. Default "quorum-lock". */
   readonly prefix?: string;
-  /** What the znodes are created with, such as the client's `ACL.CREATOR_ALL_ACL`. Default: open to everybody. */
+  /** What the znodes are created with, such as `[new ACL(Permission.ALL, new Id("auth", ""))]`. Default: open to everybody. */
   readonly acl?: readonly ZooKeeperAcl[];
   /** How long one request may take, in milliseconds; an operation takes two. Default 1000. */
   readonly requestTimeoutMs?: number;
@@ -61,8 +61,9 @@ export function zookeeper(client: ZooKeeperLike, options: ZooKeeperBackendOption
     const rule = "1 to 32 letters, digits, `_` or `-`, and not ZooKeeper's own folder";
     throw new InvalidOptionError("zookeeper(…, { prefix })", rule, prefix);
   }
-  if (acl !== undefined && (!Array.isArray(acl) || acl.length === 0)) {
-    throw new InvalidOptionError("zookeeper(…, { acl })", "a list such as ACL.CREATOR_ALL_ACL", acl);
+  if (acl !== undefined && (!Array.isArray(acl) || acl.length === 0 || !acl.every(isAcl))) {
+    const rule = "a list of at least one ACL of node-zookeeper-client";
+    throw new InvalidOptionError("zookeeper(…, { acl })", rule, acl);
   }
   if (
     !Number.isInteger(requestTimeoutMs) ||
@@ -100,4 +101,8 @@ export function zookeeper(client: ZooKeeperLike, options: ZooKeeperBackendOption
       });
     },
   };
+}
+
+function isAcl(each: unknown): boolean {
+  return typeof Reflect.get(Object(each), "toRecord") === "function";
 }

@@ -8,7 +8,7 @@ import { test as plainTest } from "../redis/kit.ts";
 import type { RunningServer } from "../servers/running-server.ts";
 import { startZookeeper } from "../servers/start-zookeeper.ts";
 
-/** The package has no types of its own. */
+/** The types of the package's types lack what it has had for years. */
 interface Package {
   createClient(address: string, options?: object): UsersClient;
   readonly ACL: {
@@ -139,7 +139,11 @@ export function heldUp(address: string, meanwhile: () => Promise<void>): ZooKeep
           return;
         }
         held = true;
-        void meanwhile().then(() => commit(callback));
+        const gate = async (): Promise<void> => {
+          await meanwhile();
+          commit(callback);
+        };
+        void gate();
       };
       return transaction;
     }

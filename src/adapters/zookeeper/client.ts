@@ -1,9 +1,9 @@
 /** The part of a node-zookeeper-client that the adapter uses, and clients of its own made after the caller's. */
 import type { Socket } from "node:net";
 
-/** An entry of an access list, as node-zookeeper-client makes them. */
+/** An entry of an access list: an `ACL` of node-zookeeper-client. */
 export interface ZooKeeperAcl {
-  toRecord(): object;
+  readonly id: object;
 }
 
 /** A client of node-zookeeper-client. Structural, so that no client is imported. */

@@ -77,7 +77,7 @@ function accessOf(acl: readonly unknown[]): Finding {
     level: "warning",
     topic: "access",
     text: "its znodes are open to everybody: whoever reaches the server may delete locks and the mark",
-    remedy: "give the client credentials, and the backend an acl such as ACL.CREATOR_ALL_ACL",
+    remedy: "give the client credentials, and the backend the option acl",
   };
 }
 
