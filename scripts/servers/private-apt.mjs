@@ -35,11 +35,24 @@ export async function privateApt(folder, suite) {
       reasons.push(error instanceof Error ? error.message : String(error));
       continue;
     }
-    return { download: (packageNames) => download(join(folder, `mirror-${index}`), env, packageNames) };
+    return oneAtATime((packageNames) => download(join(folder, `mirror-${index}`), env, packageNames));
   }
   throw new Error(
     `no apt source of this machine gave the package lists of Debian ${suite}: ${reasons.join("; ")}`,
   );
+}
+
+/** Two would fetch into one folder at once. @param {PrivateApt["download"]} download @returns {PrivateApt} */
+function oneAtATime(download) {
+  /** @type {Promise<unknown>} */
+  let last = Promise.resolve();
+  return {
+    download: (packageNames) => {
+      const next = last.then(() => download(packageNames));
+      last = next.catch(() => undefined);
+      return next;
+    },
+  };
 }
 
 /** @returns {Promise<string>} Debian's word for it, such as amd64 or arm64 */

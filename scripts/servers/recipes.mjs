@@ -10,7 +10,7 @@
  * @typedef {object} Recipe
  * @property {"bullseye" | "bookworm" | "trixie"} suite the Debian release that has this version
  * @property {string} packageName the server's own package
- * @property {readonly string[]} [furtherPackages] what it does not depend on, and yet needs here
+ * @property {readonly string[]} [furtherPackages] what it does not depend on and yet needs here, or takes files from beside libraries
  * @property {true} [versionOfPackage] the version is the package's, because `binary` has another one
  * @property {string} binary inside the packages; ARCH stands for Debian's name of the architecture and TRIPLET for that of its library
  *   folder, here and below
@@ -140,7 +140,12 @@ export const recipes = {
   zookeeper: {
     suite: "bookworm",
     packageName: "libzookeeper-java",
-    furtherPackages: ["openjdk-17-jre-headless"],
+    furtherPackages: [
+      "openjdk-17-jre-headless",
+      "libdropwizard-metrics-java",
+      "libslf4j-java",
+      "libsnappy-java",
+    ],
     versionOfPackage: true,
     binary: "usr/lib/jvm/java-17-openjdk-ARCH/bin/java",
     program: "zkServer.sh",
@@ -177,7 +182,7 @@ export const recipes = {
   mongodb: {
     suite: "bookworm",
     packageName: "python3.11",
-    furtherPackages: ["python3-pip", "libstdc++6"],
+    furtherPackages: ["python3-pip", "python3-distutils", "libstdc++6"],
     binary: "usr/bin/python3.11",
     program: "mongod",
     image: "mongo:7",
