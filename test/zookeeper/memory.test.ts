@@ -42,12 +42,17 @@ await describeWithServer("zookeeper", "between the look and the write of a reque
     const client = await witness(place);
     const other = session(backendOn(place));
     await putInService(other);
-    const late = session(
-      held(place, async () => {
-        await removeAll(client, `/${place.prefix}`);
-        await other.status();
-      }),
-    );
+    // The folder of the record is there again, too: only the mark tells that this is another memory.
+    await grant(other, "k");
+    const [path = ""] = await recordsOf(client, place.prefix);
+    expect(await other.release("k", ALICE)).toBe("released");
+    const remake = async (): Promise<void> => {
+      await removeAll(client, `/${place.prefix}`);
+      await other.status();
+      await make(client, path.slice(0, path.lastIndexOf("/")));
+    };
+    await removeAll(client, path);
+    const late = session(held(place, remake));
     expect((await acquire(late, "k")).kind).toBe("quarantined");
     expect((await other.inspect("k")).lock).toBeUndefined();
   });
@@ -76,6 +81,9 @@ await describeWithServer("zookeeper", "between the look and the write of a reque
   test("a quarantine by hand: not granted, not made anew", async ({ place, session }) => {
     const other = session(backendOn(place));
     await putInService(other);
+    // Its folder is there from now on.
+    await grant(other, "k");
+    await other.release("k", ALICE);
     const quarantining = (): BackendSession =>
       session(held(place, async () => void (await other.quarantine())));
     expect((await acquire(quarantining(), "k")).kind).toBe("quarantined");
@@ -201,6 +209,12 @@ await describeWithServer("zookeeper", "what is stored in ZooKeeper", () => {
     await store.close();
   });
 });
+
+function make(client: UsersClient, path: string): Promise<void> {
+  return new Promise((resolve) => {
+    client.create(path, Buffer.alloc(0), undefined, () => resolve());
+  });
+}
 
 function write(client: UsersClient, path: string, text: string): Promise<void> {
   return new Promise((resolve) => {
