@@ -23,6 +23,8 @@ export interface OnServer {
   readonly close?: (backend: Backend) => Promise<void>;
   /** How much later than declared something may come on a busy machine. */
   readonly toleranceMs?: number;
+  /** How many cases run at once. Default 12; fewer for a server that is slow. */
+  readonly atOnce?: number;
 }
 
 /**
@@ -55,7 +57,7 @@ export function itConforms(on: OnServer): void {
     // Two lines: what restarts a server stands aside, and must not wait behind all that wait.
     const lines = [cases.filter((each) => !restarts(each)), cases.filter(restarts)];
     for (const [line, width] of [
-      [lines[0] ?? [], AT_ONCE],
+      [lines[0] ?? [], on.atOnce ?? AT_ONCE],
       [lines[1] ?? [], 2],
     ] as const) {
       const free = Array.from({ length: width }, () => Promise.resolve());
