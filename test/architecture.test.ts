@@ -201,6 +201,7 @@ describe("importing the package", () => {
     "adapters/redis.js",
     "adapters/consul.js",
     "adapters/zookeeper.js",
+    "adapters/mongodb.js",
     "adapters/memory.js",
     "testing/index.js",
   ])("loads no client: dist/%s", (entry) => {
