@@ -214,6 +214,36 @@ await describeWithServer("mongodb", "the caller's client", () => {
     expect(await app.countDocuments({}, { promoteValues: true, raw: false })).toBe(20);
   });
 
+  test("is told with each request what matters, whatever its settings", async ({
+    place,
+    client,
+    session,
+  }) => {
+    const theirs = client(place, {
+      monitorCommands: true,
+      writeConcern: { w: 0 },
+      readConcern: { level: "local" },
+    });
+    const sent: Readonly<Record<string, unknown>>[] = [];
+    theirs.on("commandStarted", ({ command }) => sent.push(command as Readonly<Record<string, unknown>>));
+    const opened = session(backendOn(theirs, place));
+    await putInService(opened);
+    await grant(opened, "k");
+    await opened.release("k", ALICE);
+    await opened.list({ prefix: "", cursor: undefined, pageSize: 9 });
+    await opened.quarantine();
+    const of = (...names: readonly string[]): readonly Readonly<Record<string, unknown>>[] =>
+      sent.filter((command) => names.some((name) => name in command));
+    expect(of("insert", "update").length).toBeGreaterThanOrEqual(5);
+    for (const command of of("insert", "update")) {
+      expect(command["writeConcern"]).toEqual({ w: "majority", j: true });
+    }
+    expect(of("aggregate").length).toBeGreaterThanOrEqual(5);
+    for (const command of of("aggregate")) {
+      expect(command["readConcern"]).toEqual({ level: "majority" });
+    }
+  });
+
   test("examine says what the server is, and changes nothing", async ({ place, client, session }) => {
     const opened = session(backendOn(client(place), place));
     const { server, wallMs, findings } = await opened.examine();
