@@ -2,7 +2,7 @@
 // still uses the machine's mirror, proxy settings and trusted keys.
 // @ts-check
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runBounded } from "./run-bounded.mjs";
 
@@ -63,20 +63,17 @@ export async function debianArchitecture() {
 /** @param {string} folder @param {Readonly<Record<string, string>>} env @param {readonly string[]} packageNames */
 async function download(folder, env, packageNames) {
   // Against an empty status file "install" is the whole closure, the C library and its loader included.
-  await runBounded("apt-get", ["install", "-qq", "-y", "--download-only", ...packageNames], {
+  const told = await runBounded("apt-get", ["install", "-q", "-y", "--download-only", ...packageNames], {
     env,
     timeoutMs: downloadTimeoutMs,
   });
   // The folder of the archives also holds what other packages needed.
-  const told = await runBounded("apt-get", ["install", "-qq", "--simulate", ...packageNames], {
-    env,
-    timeoutMs: lookTimeoutMs,
-  });
+  const [, list = ""] = /^The following NEW packages will be installed:\n((?: .*\n)+)/m.exec(told) ?? [];
+  const needed = new Set(list.trim().split(/\s+/));
   const archives = join(folder, "cache", "archives");
-  return [...told.matchAll(/^Inst (\S+) \((\S+) .*\[(\S+)\]\)/gm)].map(
-    ([, name = "", version = "", architecture = ""]) =>
-      join(archives, `${name}_${version.replaceAll(":", "%3a")}_${architecture}.deb`),
-  );
+  return (await readdir(archives))
+    .filter((name) => name.endsWith(".deb") && needed.has(name.slice(0, name.indexOf("_"))))
+    .map((name) => join(archives, name));
 }
 
 /**

@@ -1,17 +1,35 @@
 /** Conformance: what an operator does to a backend: listing, lifting a counter, a quarantine by hand, a look at the server. */
 import type { BackendSession } from "../../backend.js";
-import { check, checkRejects, checkSame, ConformanceFailure } from "./check.js";
+import { check, checkBetween, checkRejects, checkSame, ConformanceFailure } from "./check.js";
 import type { ConformanceCase, ConformanceContext } from "./case.js";
 import { ALICE, BOB, quarantineOf, stageOn } from "./stage.js";
 
 /** So many pages hold all that a case stored, on a store that others use too. */
 const PAGES_MAX = 10_000;
 
-/** List, lift, quarantine and examine. */
+/** Inspect, list, lift, quarantine and examine. */
 export const operatorCases: readonly ConformanceCase[] = [
   {
+    name: "inspect tells what is left of a lock: no more, since the validity of an adopted lease rests on it",
+    async run(context) {
+      const stage = await stageOn(context);
+      const from = context.nowMs();
+      await stage.grant(ALICE);
+      const granted = context.nowMs();
+      await context.waitMs(20);
+      const asked = context.nowMs();
+      const { lock } = await stage.inspect();
+      const answered = context.nowMs();
+      checkBetween("the time that is left of the lock", {
+        is: lock?.remainingMs ?? Number.NaN,
+        min: stage.longMs - (answered - from) - context.capabilities.earlyByMs - 1,
+        max: stage.longMs - (asked - granted) + context.capabilities.lateByMs + 1,
+      });
+    },
+  },
+  {
     name: "list finds the keys that have a live lock, and only those that begin with the prefix",
-    needs: ["lists"],
+    needs: ["lists", "alone"],
     async run(context) {
       const stage = await stageOn(context);
       const { session } = stage;
@@ -20,7 +38,7 @@ export const operatorCases: readonly ConformanceCase[] = [
       const other = `${family}x`;
       for (const key of [...keys, other]) await acquire(context, session, { key, owner: ALICE });
       await session.release(keys[0] ?? "", ALICE);
-      checkSame("the keys", { is: await listed(session, `${family}*`), should: keys.slice(1).sort() });
+      checkSame("the keys", { is: await listed(session, `${family}*`, 2), should: keys.slice(1).sort() });
       checkSame("the keys of the shorter prefix", {
         is: await listed(session, family),
         should: [...keys.slice(1), other].sort(),
@@ -29,7 +47,7 @@ export const operatorCases: readonly ConformanceCase[] = [
   },
   {
     name: "list does not show a lock that has ended",
-    needs: ["lists"],
+    needs: ["lists", "alone"],
     async run(context) {
       const stage = await stageOn(context);
       await stage.grant(ALICE, { ttlMs: stage.shortMs });
@@ -67,6 +85,7 @@ export const operatorCases: readonly ConformanceCase[] = [
   },
   {
     name: "a quarantine by hand keeps locks and counters, grants nothing, and cannot be bootstrapped by who knew it before",
+    needs: ["alone"],
     async run(context) {
       const stage = await stageOn(context);
       const { session } = stage;
@@ -123,12 +142,12 @@ async function acquire(
   return session.acquire({ ...of, ttlMs: context.deployment.maxTtlMs, proposal: context.proposal() });
 }
 
-/** All pages, each small, without what comes twice. */
-async function listed(session: BackendSession, prefix: string): Promise<readonly string[]> {
+/** All pages, without what comes twice. */
+async function listed(session: BackendSession, prefix: string, pageSize = 1_000): Promise<readonly string[]> {
   const found = new Set<string>();
   let cursor: string | undefined;
   for (let pages = 0; pages < PAGES_MAX; pages++) {
-    const page = await session.list({ prefix, cursor, pageSize: 2 });
+    const page = await session.list({ prefix, cursor, pageSize });
     for (const key of page.keys) found.add(key);
     cursor = page.next;
     if (cursor === undefined) return [...found].sort();
