@@ -5,7 +5,7 @@
  *
  * Replies are one string, its first character the kind: g granted, h held, q quarantined, m another mark than the
  * client knows, r raised, e extended, c created anew, n not owner or refused, x a counter that is broken, w a value that
- * is no lock under the key of one.
+ * is no lock under the key of one, k the mark may be as asked.
  */
 import { createHash } from "node:crypto";
 
@@ -166,12 +166,16 @@ elseif inc and string.sub(inc, 1, 2) == kind and string.sub(inc, 1, #process) ~=
 end
 return {raw, run, string.format('%.0f', now)}`);
 
-/** KEYS mark; ARGV incarnation. Changes nothing under another one. */
-export const BOOTSTRAP: Script = script(`${READ_MARK}
-if inc == ARGV[1] then write(inc, n, q, ttl, joined, 0) end
-return 1`);
+/** The start of what changes the mark: answers m where it is one of other figures or of another guard. */
+const COMPARE_FIGURES = `${READ_MARK}
+if inc and (string.sub(inc, 1, 1) ~= ARGV[2] or n ~= ARGV[3] or q ~= ARGV[4] or ttl ~= ARGV[5]) then return 'm' end`;
 
-/** KEYS mark; ARGV incarnation. Changes nothing under another one. */
-export const JOIN: Script = script(`${READ_MARK}
+/** KEYS mark; ARGV incarnation guard backends quorum maxTtlMs. Changes nothing under another one. */
+export const BOOTSTRAP: Script = script(`${COMPARE_FIGURES}
+if inc == ARGV[1] then write(inc, n, q, ttl, joined, 0) end
+return 'k'`);
+
+/** KEYS mark; ARGV incarnation guard backends quorum maxTtlMs. Changes nothing under another one. */
+export const JOIN: Script = script(`${COMPARE_FIGURES}
 if inc == ARGV[1] then write(inc, n, q, ttl, '1', tonumber(till)) end
-return 1`);
+return 'k'`);

@@ -279,8 +279,12 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
 
   async function onMark(script: Script, incarnation: string): Promise<void> {
     if (client.isCluster) return;
-    await unmarked(script, [markKey], [incarnation]);
+    const { backends, quorum, maxTtlMs } = deployment;
+    const figures = [guard.slice(0, 1), String(backends), String(quorum), String(maxTtlMs)];
+    const reply = await unmarked(script, [markKey], [incarnation, ...figures]);
     known = undefined;
+    // Says which figures differ.
+    if (reply === "m") await learn();
   }
 
   return {
