@@ -164,9 +164,9 @@ async function hold(database: Database): Promise<void> {
     await write(database, { lease, name });
     await sleep(between(0, task.holdMs));
   }
-  if (careless < 0.05 && !keepAlive) {
+  if (careless < 0.15 && !keepAlive) {
     await Promise.race([lost, sleep(ttlMs)]);
-    await sleep(between(0, 100));
+    await sleep(between(0, 300));
     await write(database, { lease, name });
     inUse.delete(`${key} ${lease.token}`);
     return;
