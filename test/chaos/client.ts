@@ -19,7 +19,7 @@ import type { Line } from "./history.js";
 import { kindOf } from "./kinds.ts";
 import { library } from "./library.ts";
 
-const WORKERS = 2;
+const WORKERS = 3;
 const HEARTBEAT_MS = 10;
 const STALL_MS_MIN = 25;
 const WAIT_MS = 5_000;
@@ -164,7 +164,7 @@ async function hold(database: Database): Promise<void> {
     await write(database, { lease, name });
     await sleep(between(0, task.holdMs));
   }
-  if (careless < 0.15 && !keepAlive) {
+  if (careless < 0.08 && !keepAlive) {
     await Promise.race([lost, sleep(ttlMs)]);
     await sleep(between(0, 300));
     await write(database, { lease, name });

@@ -12,7 +12,7 @@ import { runPhase, type PhaseResult } from "./run-phase.ts";
 import { lineOf, textOf, verdictOf } from "./verdict.ts";
 
 const CLIENTS = 4;
-const KEYS = 4;
+const KEYS = 6;
 /** Starting and ending a phase takes a few seconds, so shorter ones prove little. */
 const PHASE_SECONDS = { min: 6, max: 60 };
 

@@ -54,7 +54,7 @@ export const MAX_TTL_MS = 2_000;
 export const CLOCK_SKEW_MS = 100;
 const TTL_MS = { min: 400, max: MAX_TTL_MS };
 const STATUS_MS_MAX = 500;
-const HOLD_MS = 45;
+const HOLD_MS = 35;
 const IDLE_MS = 30;
 
 export async function startStage(plan: StagePlan): Promise<Stage> {
@@ -199,7 +199,8 @@ function taskOf(
     locker: lockerOf(plan),
     keys: plan.keys,
     ttlMs: TTL_MS,
-    holdMs: HOLD_MS,
+    // What is to be forgotten under its holder must be held for longer than a server takes to come back.
+    holdMs: plan.plant === "restart-guard-off" ? 20 * HOLD_MS : HOLD_MS,
     idleMs: IDLE_MS,
     resources: { postgresUrl: resources.postgresUrl, redisPort: resources.redisPort },
     plant: plan.plant,
