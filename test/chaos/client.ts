@@ -21,7 +21,9 @@ import { library } from "./library.ts";
 
 const WORKERS = 3;
 const HEARTBEAT_MS = 10;
-const STALL_MS_MIN = 25;
+const STALL_MS_MIN = 10;
+const LOOK_MS_MAX = 0.5;
+const LOOKS_MAX = 20;
 const WAIT_MS = 5_000;
 
 const task = JSON.parse(process.argv[2] ?? "{}") as ClientTask;
@@ -96,12 +98,21 @@ async function sluggish(): Promise<System> {
 }
 
 /** Leases in use, by key and token: events of the locker know no other name. */
-const inUse = new Map<string, string>();
-locker.on("extended", ({ key, token, remainingMs }) => {
-  const atMs = nowMs();
-  const lease = inUse.get(`${key} ${token}`);
-  if (lease !== undefined) note({ kind: "extended", atMs, lease, validUntilMs: atMs + remainingMs });
+const inUse = new Map<string, { readonly name: string; readonly lease: Lease }>();
+locker.on("extended", ({ key, token }) => {
+  const extended = inUse.get(`${key} ${token}`);
+  if (extended === undefined) return;
+  note({ kind: "extended", lease: extended.name, ...validityOf(extended.lease) });
 });
+
+/** The process may be off the processor between two looks at a clock; then it looks again. Never later than the true end. */
+function validityOf(lease: Lease): { readonly atMs: number; readonly validUntilMs: number } {
+  for (let tries = 1; ; tries++) {
+    const atMs = nowMs();
+    const validUntilMs = atMs + lease.remainingMs;
+    if (nowMs() - atMs < LOOK_MS_MAX || tries === LOOKS_MAX) return { atMs, validUntilMs };
+  }
+}
 
 let beat = nowMs();
 setInterval(() => {
@@ -141,15 +152,8 @@ async function hold(database: Database): Promise<void> {
     note({ kind: "refused", atMs: nowMs(), lease: name, code: codeOf(error) });
     return;
   }
-  const atMs = nowMs();
-  note({
-    kind: "acquired",
-    atMs,
-    lease: name,
-    token: `${lease.token}`,
-    validUntilMs: atMs + lease.remainingMs,
-  });
-  inUse.set(`${key} ${lease.token}`, name);
+  note({ kind: "acquired", lease: name, token: `${lease.token}`, ...validityOf(lease) });
+  inUse.set(`${key} ${lease.token}`, { name, lease });
   const lost = new Promise<void>((resolve) => {
     const told = (): void => {
       note({ kind: "signal", atMs: nowMs(), lease: name, reason: reasonOf(lease.signal.reason) });

@@ -1,10 +1,11 @@
 /** Runs one phase on one set of backends, and checks its history. */
+import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom } from "../../src/testing/random.js";
 import { overlaps } from "./checkers/exclusion.js";
 import { violationsOf } from "./checkers/all.js";
 import { FAULTS, type Dice, type FaultName } from "./faults.ts";
-import { readHistory, type History, type Violation } from "./history.js";
+import { readHistory, type History, type ResourceLog, type Violation } from "./history.js";
 import type { Phase } from "./phases.ts";
 import { startStage, untilInService, type Stage, type StagePlan } from "./stage.ts";
 
@@ -45,6 +46,7 @@ export async function runPhase(
     const files = await stage.endClients();
     const seconds = (performance.now() - startedMs) / 1_000;
     const logs = await plan.resources.logs(plan.keys);
+    writeFileSync(`${plan.folder}/resources.json`, textOf(logs));
     const history = readHistory(files, { judged: { exclusion: !phase.setsServerClocks }, logs });
     return { ...summaryOf(phase, plan, stage), seconds, faults, ...figuresOf(history) };
   } finally {
@@ -82,6 +84,10 @@ async function strike(
     }),
   );
   return Object.fromEntries(counts);
+}
+
+function textOf(logs: readonly ResourceLog[]): string {
+  return JSON.stringify(logs, (_, value: unknown) => (typeof value === "bigint" ? `${value}` : value), 1);
 }
 
 function summaryOf(

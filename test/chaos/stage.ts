@@ -52,9 +52,9 @@ export interface Stage {
 /** Small enough that many losses of memory fit into a run; every backend that forgot is out for a little more. */
 export const MAX_TTL_MS = 2_000;
 export const CLOCK_SKEW_MS = 100;
-const TTL_MS = { min: 400, max: MAX_TTL_MS };
 const STATUS_MS_MAX = 500;
-const HOLD_MS = 35;
+const USUAL = { ttlMs: { min: 400, max: MAX_TTL_MS }, holdMs: 35 };
+const LONG = { ttlMs: { min: MAX_TTL_MS, max: MAX_TTL_MS }, holdMs: 1_500 };
 const IDLE_MS = 30;
 
 export async function startStage(plan: StagePlan): Promise<Stage> {
@@ -198,9 +198,8 @@ function taskOf(
     })),
     locker: lockerOf(plan),
     keys: plan.keys,
-    ttlMs: TTL_MS,
-    // What is to be forgotten under its holder must be held for longer than a server takes to come back.
-    holdMs: plan.plant === "restart-guard-off" ? 20 * HOLD_MS : HOLD_MS,
+    // What is to be forgotten under its holder must be held for longer than server and clients take to come back.
+    ...(plan.plant === "restart-guard-off" ? LONG : USUAL),
     idleMs: IDLE_MS,
     resources: { postgresUrl: resources.postgresUrl, redisPort: resources.redisPort },
     plant: plan.plant,
