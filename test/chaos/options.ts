@@ -119,6 +119,9 @@ function plantOf(name: string): Plant {
 
 function number(option: string, text: string, range: { readonly min: number; readonly max: number }): number {
   const value = Number(text);
+  if (option !== "--minutes" && !Number.isInteger(value)) {
+    throw new Error(`${option} must be a whole number, not ${JSON.stringify(text)}`);
+  }
   if (text !== "" && value >= range.min && value <= range.max) return value;
   throw new Error(
     `${option} must be a number from ${range.min} to ${range.max}, not ${JSON.stringify(text)}`,
