@@ -70,6 +70,21 @@ describe("the conformance fuzz", () => {
     expect(report).toMatch(/Got (Difference|ConformanceFailure)/);
   });
 
+  it.each([
+    ["expires late", { lateByMs: 3 }, true],
+    ["expires late", { lateByMs: 2 }, false],
+    ["expires early", { earlyByMs: 1 }, true],
+    ["expires early", { earlyByMs: 0.5 }, false],
+  ] as const)("allows what a backend declares and no more: %s, %o: %s", async (wrong, declared, passes) => {
+    const make: MakeBackend = (clock, incarnation) => {
+      const made = twinBackend({ clock, incarnation }, wrong);
+      return { ...made, capabilities: { ...made.capabilities, ...declared } };
+    };
+    const parameters = { numRuns: RUNS, seed: 1, endOnFailure: true };
+    const report = await fuzz(() => virtualSetup(make), { restarts: true, parameters });
+    expect(report === undefined).toBe(passes);
+  });
+
   it("shrinks what it finds, and says how to find it again", async () => {
     const wrong = (): ReturnType<typeof virtualSetup> => virtualSetup(twin("extend shortens"));
     const how = { restarts: false, parameters: { numRuns: RUNS, seed: 7 } };

@@ -56,13 +56,14 @@ export function describeFuzz(title: string, setUp: FuzzSetup, options: FuzzOptio
       { timeout },
       async () => {
         const counts = await passes(setUp, { restarts: false, seconds, lanes });
+        if (process.env["QUORUM_LOCK_FUZZ"] !== undefined) return;
         for (const kind of [...KINDS, "BACKEND_MARK_MISMATCH"]) expect([...counts.keys()]).toContain(kind);
       },
     );
     if (!restarts) return;
     it("answers as the memory adapter does over restarts", { timeout }, async () => {
       const counts = await passes(setUp, { restarts: true, seconds, lanes: 1 });
-      expect([...counts.keys()]).toContain("quarantined");
+      if (process.env["QUORUM_LOCK_FUZZ"] === undefined) expect([...counts.keys()]).toContain("quarantined");
     });
   });
 }

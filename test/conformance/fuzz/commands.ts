@@ -26,7 +26,7 @@ export type Step = fc.AsyncCommand<MemoryModel, Stand>;
 /** Codes after which nobody knows what the operation did. They say nothing about the adapter's semantics. */
 const UNKNOWN = /^BACKEND_(NOT_CONNECTED|DISCONNECTED|LOADING|TIMEOUT|SILENT)$/;
 
-/** How many milliseconds before its earliest end a lock is looked at again. */
+/** How many milliseconds before its earliest end a quarantine is looked at again. */
 const BEFORE_MS = 5;
 const RECONNECT_MS_MAX = 10_000;
 const RECONNECT_STEP_MS = 20;
@@ -115,12 +115,13 @@ export function commands(restarts: boolean): fc.Arbitrary<Step>[] {
         return { op: "acquire", ...asked, proposal: stand.context.proposal() };
       }),
   );
+  const byMs = fc.constantFrom(0, 0.25, 1, 5);
   const pause = fc.constantFrom(1, 5, 10, 30).map((ms) => wait(`wait ${ms} ms`, () => ms));
-  const edge = record({ key, side: fc.constantFrom("before", "after") }).map((made) =>
-    wait(`wait until just ${made.side} the end of key ${made.key}`, (stand, model) => {
+  const edge = record({ key, side: fc.constantFrom("before", "after"), byMs }).map((made) =>
+    wait(`wait until ${made.byMs} ms ${made.side} the end of key ${made.key}`, (stand, model) => {
       const end = model.endOf(keyOf(stand, made.key));
       if (end === undefined) return 0;
-      const untilMs = made.side === "before" ? end.minMs - BEFORE_MS : end.maxMs;
+      const untilMs = made.side === "before" ? end.minMs - made.byMs : end.maxMs + made.byMs;
       const ms = untilMs - stand.context.nowMs();
       // A long lock is not waited for.
       return ms > 4 * shortMs(stand.context) ? 0 : ms;

@@ -161,11 +161,11 @@ export function createMemoryModel(
     },
     endOf(key) {
       const last = history.findLast(({ operation }) => operation.op === "inspect" && operation.key === key);
-      if (last?.answer?.remainingMs === undefined) return undefined;
-      const spread = earlyByMs + late + GRAIN_MS;
+      const remainingMs = last?.answer?.remainingMs;
+      if (last === undefined || remainingMs === undefined) return undefined;
       return {
-        minMs: last.sentMs + last.answer.remainingMs - spread,
-        maxMs: last.answeredMs + last.answer.remainingMs + spread,
+        minMs: last.sentMs + remainingMs - earlyByMs,
+        maxMs: last.answeredMs + remainingMs + earlyByMs + late,
       };
     },
   };
