@@ -36,6 +36,14 @@ export interface Capabilities {
   readonly expiryClock: "wall" | "monotonic";
   /** Whether a plain restart keeps what was acknowledged. */
   readonly durable: boolean;
+  /** Whether {@link BackendSession.list} works. */
+  readonly lists: boolean;
+  /** Whether it calls those who wait for a key when it is free; see {@link BackendSession.watch}. Default false. */
+  readonly wakes?: boolean;
+  /** What makes one operation one atomic step on the store, in a few words. For people. */
+  readonly atomicStep: string;
+  /** Round trips of an acquire of a free key, on a connection that is in use. */
+  readonly acquireRoundTrips: number;
 }
 
 /** Who answered. The same object as long as nothing changed, so that comparing it costs nothing. */
@@ -55,12 +63,24 @@ export interface Quarantined {
   readonly identity: BackendIdentity;
 }
 
+/** A waiter's place in the line for a key. Advice whom to let in first, never a right: see {@link BackendSession.watch}. */
+export interface Ticket {
+  /** Names the waiter among those of its locker. */
+  readonly id: string;
+  /** When its wait began, in microseconds of hybrid time; the smallest goes first. */
+  readonly since: bigint;
+  /** For how long it may still wait, in milliseconds. */
+  readonly waitsMs: number;
+}
+
 export interface AcquireRequest {
   readonly key: string;
   readonly owner: string;
   readonly ttlMs: number;
   /** Microseconds; see `engine/token.ts`. */
   readonly proposal: bigint;
+  /** Stands in line when the answer is held. Ignored by a backend that wakes nobody. */
+  readonly ticket?: Ticket | undefined;
 }
 
 /** A live lock of the same owner is granted again with the same fence, and nothing changes. */
@@ -69,6 +89,8 @@ export type AcquireReply =
   | {
       readonly kind: "held";
       readonly remainingMs: number | undefined;
+      /** No lock: it is kept for somebody else in line, who will have it sooner or leave it. */
+      readonly reserved?: true;
       readonly identity: BackendIdentity;
     }
   | Quarantined;
@@ -103,10 +125,57 @@ export type ReleaseReply = "released" | "not-owner";
 
 /** What one backend holds for one key. */
 export interface KeyRecord {
-  /** The live lock, if there is one. */
+  /**
+   * The live lock, if there is one. It ends no earlier than {@link Capabilities.earlyByMs} before `remainingMs` has
+   * passed by the backend's clock: the validity of an adopted lease rests on it.
+   */
   readonly lock: { readonly owner: string; readonly fence: bigint; readonly remainingMs: number } | undefined;
   /** The counter; 0 when there is none. */
   readonly counter: bigint;
+}
+
+/** Which keys to list. */
+export interface ListRequest {
+  /** Only keys that begin with it; "" for all. */
+  readonly prefix: string;
+  /** {@link ListPage.next} of the page before; undefined for the first one. */
+  readonly cursor: string | undefined;
+  /** About how many to look at for one page, so that no page holds up a busy store. */
+  readonly pageSize: number;
+}
+
+/** Some of the keys that have a live lock. A page may be empty though others follow, and a key may come twice. */
+export interface ListPage {
+  readonly keys: readonly string[];
+  /** Where the next page begins; undefined when this is the last one. */
+  readonly next: string | undefined;
+}
+
+/** Something that an operator should know of a backend, or may be glad to see. */
+export interface Finding {
+  /** "problem": a promise of the lock does not hold with it. "warning": it may not. "good": as it should be. */
+  readonly level: "good" | "warning" | "problem";
+  readonly topic: "version" | "role" | "durability" | "eviction" | "access" | "clock" | "storage";
+  /** One sentence without a full stop: what was found. */
+  readonly text: string;
+  /** What to do about it; undefined where nothing is to be done. */
+  readonly remedy?: string;
+}
+
+/** What a backend says of itself, for people. */
+export interface Examination {
+  /** Product and version, such as "Redis 7.0.15". */
+  readonly server: string;
+  /** Its wall clock in milliseconds since 1970, while it answered; undefined where the store shows none. */
+  readonly wallMs: number | undefined;
+  /** As in {@link BackendIdentity}; left out where it is not told. */
+  readonly serverId?: string;
+  /**
+   * Whether it has no mark, so that nobody used it for locks yet, or it lost all. Asking for its status, or anything
+   * else, then writes one with the figures of whoever asks. Left out where it is not told.
+   */
+  readonly unused?: boolean;
+  readonly findings: readonly Finding[];
 }
 
 /** Whether the backend votes. */
@@ -125,11 +194,33 @@ export interface BackendSession {
   /** Deletes the lock whoever owns it, and keeps the counter. Resolves to whether there was one. */
   forceRelease(key: string): Promise<boolean>;
   inspect(key: string): Promise<KeyRecord>;
+  /** Lists keys with a live lock. Rejects with `BACKEND_UNSUPPORTED` unless {@link Capabilities.lists}. */
+  list(request: ListRequest): Promise<ListPage>;
+  /** Lifts the counter of a key to at least `token`; it never shrinks. Resolves to what it is now. */
+  lift(key: string, token: bigint): Promise<bigint>;
   status(): Promise<StatusReply>;
   /** Puts a quarantined backend into service, if its incarnation is still that one. Otherwise changes nothing. */
   bootstrap(incarnation: string): Promise<void>;
   /** Tells a backend that a deployment exists, if its incarnation is still that one. Otherwise changes nothing. */
   join(incarnation: string): Promise<void>;
+  /**
+   * Begins a quarantine by hand, as if its memory were new and had been joined: after a restore from a backup, which
+   * no backend notices by itself. Locks and counters stay. Rejects with `BACKEND_UNSUPPORTED` where the backend has no
+   * mark, or under `restartGuard: "off"`.
+   */
+  quarantine(): Promise<Quarantined>;
+  /** Asks the server for what matters to a lock: version, role, durability, eviction, access, clock. Changes nothing. */
+  examine(): Promise<Examination>;
+  /**
+   * Hears of tickets whose turn has come; missing where the backend wakes nobody. A backend that frees a lock (a release,
+   * a forced one) under which tickets stand in line reserves the key for the first of them, for a short time, and
+   * calls it: `inMs` is 0. It tells the second one, too, when it may try: after the reservation, should the first
+   * be gone. While the key is reserved, everybody else is told held. Calls may be lost; nobody may rely on them. Returns
+   * how to stop.
+   */
+  watch?(listener: (ticket: string, inMs: number) => void): () => void;
+  /** Takes a ticket out of the line, and gives up what was reserved for it. Missing where the backend wakes nobody. */
+  leave?(key: string, ticket: string): Promise<void>;
   /** Closes what the adapter opened itself; never the caller's client. */
   close(): Promise<void>;
 }

@@ -7,7 +7,9 @@ import type { ConformanceCase } from "./conformance/case.js";
 import { expiryCases } from "./conformance/expiry-cases.js";
 import { extendCases } from "./conformance/extend-cases.js";
 import { keyCases } from "./conformance/key-cases.js";
+import { lineCases } from "./conformance/line-cases.js";
 import { markCases } from "./conformance/mark-cases.js";
+import { operatorCases } from "./conformance/operator-cases.js";
 import { quarantineCases } from "./conformance/quarantine-cases.js";
 import { raiseCases } from "./conformance/raise-cases.js";
 import { releaseCases } from "./conformance/release-cases.js";
@@ -42,4 +44,6 @@ export const conformanceCases: readonly ConformanceCase[] = [
   ...markCases,
   ...quarantineCases,
   ...restartCases,
+  ...operatorCases,
+  ...lineCases,
 ];

@@ -41,9 +41,27 @@ const OUT_OF_REACH: Partial<Record<Break, string>> = {
   "keys share suffixes": "keys are plain",
   "long keys refused": "keys are plain",
   "close forgets": "no session is closed",
+  "list shows expired locks": "nothing is listed",
+  "list ignores the prefix": "nothing is listed",
+  "list ends after a page": "nothing is listed",
+  "quarantine without a guard": "the guard is on",
+  "tickets in any order": "nobody stands in line",
+  "nobody is called": "nobody stands in line",
+  "no reservation": "nobody stands in line",
+  "endless reservation": "nobody stands in line",
+  "reservation shown as a lock": "nobody stands in line",
+  "reservation healed": "nobody stands in line",
+  "the lock leaves the ticket": "nobody stands in line",
+  "leaving does nothing": "nobody stands in line",
+  "leaving drops the reservation only": "nobody stands in line",
+  "the second is not told": "nobody stands in line",
+  "forced release calls nobody": "nobody stands in line",
+  "examine frees locks": "nothing is examined",
 };
 
 const RUNS = 300;
+/** It ends at the first difference. */
+const RUNS_TO_FIND = 2_000;
 
 describe("the conformance fuzz", () => {
   it.each(Object.entries(SOUND))("finds no difference between the memory adapter and %s", async (_, make) => {
@@ -65,7 +83,7 @@ describe("the conformance fuzz", () => {
 
   const within = (Object.keys(BREAKS) as Break[]).filter((each) => OUT_OF_REACH[each] === undefined);
   it.each(within)("finds a backend where: %s", async (wrong) => {
-    const parameters = { numRuns: RUNS, seed: 1, endOnFailure: true };
+    const parameters = { numRuns: RUNS_TO_FIND, seed: 1, endOnFailure: true };
     const report = await fuzz(() => virtualSetup(twin(wrong)), { restarts: true, parameters });
     expect(report).toMatch(/Got (Difference|ConformanceFailure)/);
   });

@@ -46,7 +46,7 @@ export function commands(restarts: boolean): fc.Arbitrary<Step>[] {
   const asker = fc.constantFrom<Asker>("first", "second");
   // Of a proposal from now, in microseconds, or in windows of the clock skew: mostly as honest clients make them.
   const offset = fc.oneof(
-    { weight: 1, arbitrary: fc.constant<"last fence">("last fence") },
+    { weight: 2, arbitrary: fc.constant<"last fence">("last fence") },
     { weight: 8, arbitrary: fc.integer({ min: -3, max: 3 }) },
     { weight: 1, arbitrary: fc.constantFrom<"low" | "high">("low", "high") },
   );
@@ -100,6 +100,16 @@ export function commands(restarts: boolean): fc.Arbitrary<Step>[] {
   const forceRelease = record({ asker, key }).map((made) =>
     step("forceRelease", made, async (stand) => ({ op: "forceRelease", key: keyOf(stand, made.key) })),
   );
+  const lift = record({ asker, key, token }).map((made) =>
+    step("lift", made, async (stand) => ({
+      op: "lift",
+      key: keyOf(stand, made.key),
+      token: tokenOf(stand, made.token),
+    })),
+  );
+  const quarantine = record({ asker }).map((made) =>
+    step("quarantine", made, async () => ({ op: "quarantine" })),
+  );
   const memory = fc.constantFrom(-1, -1, -2);
   const bootstrap = record({ asker, memory }).map((made) =>
     step("bootstrap", made, async () => ({ op: "bootstrap", memory: made.memory })),
@@ -137,7 +147,7 @@ export function commands(restarts: boolean): fc.Arbitrary<Step>[] {
     }),
   );
   const usual = [acquire, acquire, acquire, extend, extend, extend, raise, raise, release, pause, edge, edge];
-  const seldom = fc.oneof(forceRelease, bootstrap, join, mismatched);
+  const seldom = fc.oneof(forceRelease, lift, bootstrap, join, mismatched);
   // A server that was restarted has to be met: its sessions must connect again.
   const restart = fc.constantFrom<["lost" | "kept", boolean]>(
     ["lost", false],
@@ -148,7 +158,7 @@ export function commands(restarts: boolean): fc.Arbitrary<Step>[] {
   return [
     ...usual,
     seldom,
-    ...(restarts ? [fc.oneof(restarted, restarted, quarantineEnd), bootstrap, join] : []),
+    ...(restarts ? [fc.oneof(restarted, restarted, quarantine, quarantineEnd), bootstrap, join] : []),
   ];
 }
 

@@ -8,9 +8,10 @@
  * moves its end to that moment. What was answered before stays explained, since it was before that moment.
  */
 import { memory, type MemoryBackend } from "../../../src/adapters/memory.js";
-import type { BackendSession, Deployment } from "../../../src/backend.js";
+import type { Deployment } from "../../../src/backend.js";
 import { skewMicros } from "../../../src/engine/token.js";
 import type { ConformanceContext } from "../../../src/testing/conformance.js";
+import { text } from "../../../src/testing/conformance/check.js";
 import { ask, type Answer, type Asker, type Operation } from "./operation.js";
 
 /** What was asked, by whom, when by the context's clock, and the answer. */
@@ -49,7 +50,9 @@ interface Explained extends Observed {
 
 /** Backends count in whole milliseconds. */
 const GRAIN_MS = 1;
+/** Sums of fractions are not exact: what is over at an instant must not live for a last bit longer. */
 const ROUNDING_MS = 1e-6;
+const TIMELINE_LENGTH = 12;
 
 /** A model of a backend in this place, and sessions of it as they were opened there. */
 export function createMemoryModel(
@@ -75,9 +78,9 @@ export function createMemoryModel(
     over: { readonly lock: string | undefined; readonly quarantine: boolean },
   ): Explained {
     const { operation } = each;
-    const least = each.sentMs - each.atMs - earlyByMs - ROUNDING_MS;
+    const least = each.sentMs - each.atMs - earlyByMs - 2 * ROUNDING_MS;
     const less = (slackMs: number, lastsMs: number): number =>
-      Math.min(slackMs, Math.max(least, atMs - each.atMs - lastsMs));
+      Math.min(slackMs, Math.max(least, atMs - each.atMs - lastsMs - ROUNDING_MS));
     let { ttlSlackMs, quarantineSlackMs } = each;
     if ("ttlMs" in operation && operation.key === over.lock) ttlSlackMs = less(ttlSlackMs, operation.ttlMs);
     if (over.quarantine) quarantineSlackMs = less(quarantineSlackMs, deployments[each.asker].quarantineMs);
@@ -111,11 +114,25 @@ export function createMemoryModel(
 
   async function explainAnew(observed: Observed, first: string): Promise<void> {
     const key = "key" in observed.operation ? observed.operation.key : undefined;
+    // What ended before has nothing to do with it, and what was said of it stays.
+    const since = {
+      lock: history.findLastIndex(
+        ({ operation, answer }) =>
+          (operation.op === "restart" && operation.memoryIs === "lost") ||
+          (operation.op === "inspect" && operation.key === key && answer?.remainingMs === undefined),
+      ),
+      memory: history.findLastIndex(({ operation }) => ["restart", "quarantine"].includes(operation.op)),
+    };
     for (const atMs of instants(observed)) {
       for (const wall of walls(observed)) {
         for (const lock of [undefined, key]) {
           for (const quarantine of [false, true]) {
-            const before = history.map((each) => overAt(each, atMs, { lock, quarantine }));
+            const before = history.map((each, index) =>
+              overAt(each, atMs, {
+                lock: index > since.lock ? lock : undefined,
+                quarantine: quarantine && index >= since.memory,
+              }),
+            );
             const attempt = [...before, explained(observed, atMs, wall)];
             const replayed = createWorld(deployments, durable);
             if ((await firstDifference(replayed, attempt)) !== undefined) continue;
@@ -126,7 +143,21 @@ export function createMemoryModel(
         }
       }
     }
-    throw new Difference(first);
+    throw new Difference(`${first}\n${timeline(observed)}`);
+  }
+
+  /** What was asked of the key before, in milliseconds from the answer that differs. */
+  function timeline(observed: Observed): string {
+    const key = "key" in observed.operation ? observed.operation.key : undefined;
+    const ofKey = history.filter(({ operation }) => !("key" in operation) || operation.key === key);
+    return [...ofKey.slice(-TIMELINE_LENGTH), observed]
+      .map(({ operation, sentMs, answeredMs, answer }) => {
+        const from = (sentMs - observed.sentMs).toFixed(3);
+        const left = answer?.remainingMs === undefined ? "" : `, ${answer.remainingMs.toFixed(3)} ms left`;
+        const took = (answeredMs - sentMs).toFixed(3);
+        return `  at ${from} ms, for ${took} ms: ${text(operation)}: ${answer?.says ?? "done"}${left}`;
+      })
+      .join("\n");
   }
 
   async function firstDifference(on: World, entries: readonly Explained[]): Promise<string | undefined> {
@@ -181,18 +212,6 @@ function createWorld(deployments: Readonly<Record<Asker, Deployment>>, durable: 
   const clock = { nowMs: () => now?.atMs ?? 0, wallMicros: () => now?.wallMicros ?? 0n };
   const backend: MemoryBackend = memory({ clock, name: "model" });
   const memories: string[] = [];
-  const open = (deployment: Deployment): BackendSession =>
-    backend.open({
-      ...deployment,
-      get quarantineMs() {
-        return deployment.quarantineMs + (now?.quarantineSlackMs ?? 0);
-      },
-    });
-  const sessions: Readonly<Record<Asker, BackendSession>> = {
-    first: open(deployments.first),
-    second: open(deployments.second),
-    mismatched: open(deployments.mismatched),
-  };
   return {
     async play(each: Explained): Promise<Answer | undefined> {
       now = each;
@@ -203,7 +222,9 @@ function createWorld(deployments: Readonly<Record<Asker, Deployment>>, durable: 
       }
       const late =
         "ttlMs" in operation ? { ...operation, ttlMs: operation.ttlMs + each.ttlSlackMs } : operation;
-      return ask(sessions[each.asker], late, memories);
+      const deployment = deployments[each.asker];
+      const quarantineMs = deployment.quarantineMs + each.quarantineSlackMs;
+      return ask(backend.open({ ...deployment, quarantineMs }), late, memories);
     },
   };
 }

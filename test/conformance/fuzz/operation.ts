@@ -28,7 +28,8 @@ export type Operation =
     }
   | { readonly op: "release"; readonly key: string; readonly owner: string }
   | { readonly op: "forceRelease" | "inspect"; readonly key: string }
-  | { readonly op: "status" }
+  | { readonly op: "lift"; readonly key: string; readonly token: bigint }
+  | { readonly op: "status" | "quarantine" }
   | { readonly op: "bootstrap" | "join"; readonly memory: number }
   | { readonly op: "restart"; readonly memoryIs: "lost" | "kept" };
 
@@ -78,8 +79,12 @@ function call(
       return session.forceRelease(operation.key);
     case "inspect":
       return session.inspect(operation.key);
+    case "lift":
+      return session.lift(operation.key, operation.token);
     case "status":
       return session.status();
+    case "quarantine":
+      return session.quarantine();
     case "bootstrap":
     case "join":
       return session[operation.op](memories.at(operation.memory) ?? "none");

@@ -540,6 +540,10 @@ function connected(
         status: () => bounded(session.status()),
         bootstrap: (incarnation) => bounded(session.bootstrap(incarnation)),
         join: (incarnation) => bounded(session.join(incarnation)),
+        list: (request) => bounded(session.list(request)),
+        lift: (key, token) => bounded(session.lift(key, token)),
+        quarantine: () => bounded(session.quarantine()),
+        examine: () => bounded(session.examine()),
         close: () => session.close(),
       };
     },
