@@ -23,6 +23,10 @@ import { signal, startGuarded } from "./guarded-process.mjs";
  * @property {number} pid
  * @property {string} dir
  * @property {() => string} log what the server has printed so far
+ * @property {() => void} freeze stops all its processes where they are
+ * @property {() => void} thaw lets them go on
+ * @property {() => Promise<void>} kill ends all its processes with kill -9
+ * @property {() => Promise<void>} restart starts it again at the same port with the same data, after a kill if it runs; resolves when it answers
  * @property {() => Promise<void>} stop kills it and removes the folder; may be called again
  */
 
@@ -191,14 +195,23 @@ async function reachable(found, where) {
 async function start(dir, plan) {
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
-    const output = openSync(join(dir, "server.log"), "a");
     const portArgs = plan.server === "postgres" ? ["-p", String(port)] : [`--port=${port}`];
-    const child = startGuarded(
-      { command: plan.found.command, args: [...plan.args, ...portArgs], env: plan.found.env, uid: plan.uid },
-      { folder: dir, output },
-    );
-    closeSync(output);
+    const launch = () => {
+      const output = openSync(join(dir, "server.log"), "a");
+      const launched = startGuarded(
+        {
+          command: plan.found.command,
+          args: [...plan.args, ...portArgs],
+          env: plan.found.env,
+          uid: plan.uid,
+        },
+        { folder: dir, output },
+      );
+      closeSync(output);
+      return launched;
+    };
     const log = () => readFileSync(join(dir, "server.log"), "utf8");
+    let child = launch();
     const kill = async () => {
       const others = childrenOf(child.pid);
       if (child.running()) signal(child.pid, "SIGKILL");
@@ -221,7 +234,21 @@ async function start(dir, plan) {
     }
     /** @type {Promise<void> | undefined} */
     let stopping;
+    /** @type {boolean} */
+    let stopped = false;
+    /** @param {NodeJS.Signals} name */
+    const signalAll = (name) => {
+      for (const pid of [child.pid, ...childrenOf(child.pid)]) signal(pid, name);
+    };
+    const restart = async () => {
+      await kill();
+      if (stopped) throw new Error("the server was stopped");
+      const before = log().length;
+      child = launch();
+      await untilReady({ child, port, log: () => log().slice(before), server: plan.server });
+    };
     const stop = async () => {
+      stopped = true;
       await kill();
       await rm(dir, { recursive: true, force: true });
     };
@@ -230,9 +257,15 @@ async function start(dir, plan) {
       version: plan.found.version,
       port,
       url: plan.url.replace("PORT", String(port)),
-      pid: child.pid,
+      get pid() {
+        return child.pid;
+      },
       dir,
       log,
+      freeze: () => signalAll("SIGSTOP"),
+      thaw: () => signalAll("SIGCONT"),
+      kill,
+      restart,
       stop: () => (stopping ??= stop()),
     };
   }
