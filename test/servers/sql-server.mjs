@@ -291,10 +291,12 @@ function childrenOf(pid) {
 async function untilReady(what) {
   const deadlineMs = performance.now() + readyTimeoutMs;
   const phrase =
-    what.server === "postgres" ? "database system is ready to accept connections" : "ready for connections";
+    what.server === "postgres"
+      ? /database system is ready to accept (read-only )?connections/
+      : /ready for connections/;
   for (;;) {
     if (!what.child.running()) throw new Error(`${what.server} has ended; it said:\n${what.log()}`);
-    if (what.log().includes(phrase) && (await accepts(what.port))) return;
+    if (phrase.test(what.log()) && (await accepts(what.port))) return;
     if (performance.now() > deadlineMs)
       throw new Error(`${what.server} was not ready within ${readyTimeoutMs} ms; it said:\n${what.log()}`);
     await sleep(10);

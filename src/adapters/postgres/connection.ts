@@ -32,6 +32,8 @@ const STATEMENT_MS_MAX = 800;
 const CONNECT_MS_MAX = 1_000;
 const WAIT_MS_MAX = 1_000;
 
+const STANDBY = "standby";
+
 /**
  * Whatever the caller, the database or the role may have set: read committed, so that a statement sees what the one
  * that it waited for has written; and no answer before it is on disk. Stronger settings (standbys) stay.
@@ -39,7 +41,7 @@ const WAIT_MS_MAX = 1_000;
 const SETTINGS = `SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
 SET lock_timeout = ${LOCK_MS_MAX}; SET statement_timeout = ${STATEMENT_MS_MAX};
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');
-SELECT system_identifier::text, CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+SELECT system_identifier::text, CASE WHEN pg_is_in_recovery() THEN '${STANDBY}' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
   extract(epoch FROM pg_postmaster_start_time())::text FROM pg_control_system()`;
 
 const shared = new WeakMap<object, SharedLanes<PostgresLane>>();
@@ -84,9 +86,11 @@ async function open(server: Server, backend: string, onSilence: () => void): Pro
       () => timeoutFault(backend, ANSWER_MS_MAX),
     );
     const [system, timeline, started] = rows[0] ?? [];
+    // A standby that is promoted keeps its connections, and has another timeline from then on.
+    const forOnce = timeline === STANDBY;
     return {
       get usable() {
-        return usable;
+        return usable && !forOnce;
       },
       memory: `${system}.${timeline}`,
       serverId: `postgres ${system} ${started}`,

@@ -48,7 +48,11 @@ export function faultOf(backend: string, error: unknown): BackendError {
 export function connectFaultOf(backend: string, error: unknown): BackendError {
   const known = STATES.get(stateOf(error) ?? "");
   if (error instanceof BackendError) {
-    return new BackendError("BACKEND_NOT_CONNECTED", { backend, what: "not connected: it does not answer" }, error);
+    return new BackendError(
+      "BACKEND_NOT_CONNECTED",
+      { backend, what: "not connected: it does not answer" },
+      error,
+    );
   }
   if (known !== undefined && known.code !== "BACKEND_DISCONNECTED") return faultOf(backend, error);
   return new BackendError(

@@ -49,6 +49,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
   const skewMicros = Math.round(deployment.clockSkewMs * 1000);
   const retention = deployment.tokenRetentionMs;
   const sweeper = createSweeper({
+    retentionMs: retention,
     sweep: async (after, pageSize) => {
       const [row] = await ask(statements.sweep, [bytesOf(after), pageSize]);
       const [last, seen] = row ?? [];
@@ -62,7 +63,11 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
 
   /** A step under a mark: not over a connection to another memory, and not where there is no table any more. */
   async function step(
-    { statement, key, mark }: { readonly statement: Statement; readonly key: string; readonly mark: KnownMark },
+    {
+      statement,
+      key,
+      mark,
+    }: { readonly statement: Statement; readonly key: string; readonly mark: KnownMark },
     values: readonly unknown[],
   ): Promise<string> {
     return lanes.use(name, async (lane) => {

@@ -99,6 +99,7 @@ function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void)
 
   function giveBack(lane: L | undefined): void {
     const turn = lane?.usable === true ? lane : undefined;
+    if (turn === undefined) lane?.end();
     const [next, ...others] = waiters;
     if (users > 0 && next !== undefined) {
       waiters = others;
@@ -146,7 +147,10 @@ function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void)
   };
 }
 
-function allBusy(backend: string, options: { readonly lanesMax: number; readonly waitMsMax: number }): BackendError {
+function allBusy(
+  backend: string,
+  options: { readonly lanesMax: number; readonly waitMsMax: number },
+): BackendError {
   const what = `all ${options.lanesMax} connections to it have been busy for ${options.waitMsMax} ms`;
   return new BackendError("BACKEND_SILENT", { backend, what });
 }

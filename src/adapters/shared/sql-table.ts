@@ -7,7 +7,8 @@ const PART = /^[A-Za-z_][\w$]{0,62}$/;
 export function tableParts(option: string, table: unknown): readonly string[] {
   const parts = typeof table === "string" ? table.split(".") : [];
   if (parts.length < 1 || parts.length > 2 || !parts.every((part) => PART.test(part))) {
-    const rule = 'a name of letters, digits, "_" and "$", with or without one in front for its schema and a dot';
+    const rule =
+      'a name of letters, digits, "_" and "$", with or without one in front for its schema and a dot';
     throw new InvalidOptionError(option, rule, table);
   }
   return parts;

@@ -7,6 +7,7 @@
 export interface SweeperOptions {
   /** Deletes what is too old among the next `pageSize` keys after `after`. Resolves to the last of them, or undefined at the end. */
   readonly sweep: (after: string, pageSize: number) => Promise<string | undefined>;
+  readonly retentionMs: number;
 }
 
 /** Sweeps while there is traffic. */
@@ -18,17 +19,18 @@ export interface Sweeper {
 
 const PAGE_SIZE = 256;
 const PAGE_EVERY_MS = 1_000;
-const ROUND_EVERY_MS = 60_000;
+const ROUND_EVERY_MS_MAX = 60_000;
 
 /** Begins at the key in use, so that many short-lived processes do not all sweep the same page. */
-export function createSweeper({ sweep }: SweeperOptions): Sweeper {
+export function createSweeper({ sweep, retentionMs }: SweeperOptions): Sweeper {
+  const roundEveryMs = Math.min(ROUND_EVERY_MS_MAX, Math.max(PAGE_EVERY_MS, retentionMs / 10));
   let after: string | undefined;
   // Not behind the first statement: most processes that live for one lock need no second connection.
   let dueAt = performance.now() + PAGE_EVERY_MS;
   let state: "idle" | "sweeping" | "stopped" = "idle";
 
   async function page(from: string): Promise<void> {
-    let pauseMs = ROUND_EVERY_MS;
+    let pauseMs = roundEveryMs;
     try {
       const last = await sweep(from, PAGE_SIZE);
       if (last !== undefined) pauseMs = PAGE_EVERY_MS;
