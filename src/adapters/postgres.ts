@@ -81,7 +81,6 @@ export function postgres(client: PostgresLike, options: PostgresBackendOptions =
         name,
         deployment,
         markPlace: `the row with the empty key in the table ${table}`,
-        memoryName: "durable",
       });
     },
   };

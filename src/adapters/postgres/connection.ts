@@ -16,7 +16,7 @@ export interface Statement {
 /** One connection. */
 export interface PostgresLane extends Lane {
   /** System identifier and timeline: a failover or a restore to a point in time begins another timeline. */
-  readonly memory: string;
+  readonly origin: string;
   /** System identifier and start of the server: a promoted copy of a server shares only the first. */
   readonly serverId: string;
   run(backend: string, statement: Statement, values: readonly unknown[]): Promise<readonly Row[]>;
@@ -92,7 +92,7 @@ async function open(server: Server, backend: string, onSilence: () => void): Pro
       get usable() {
         return usable && !forOnce;
       },
-      memory: `${system}.${timeline}`,
+      origin: `${system}.${timeline}`,
       serverId: `postgres ${system} ${started}`,
       destroy,
       end(): void {

@@ -19,6 +19,7 @@ import type {
   RaiseOutcome,
   Sight,
 } from "../shared/marked-session.js";
+import { counterBroken } from "../shared/refusals.js";
 import { createSweeper } from "../shared/sweeper.js";
 import type { Lanes } from "../shared/lanes.js";
 import type { PostgresLane, Row, Statement } from "./connection.js";
@@ -71,9 +72,9 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     values: readonly unknown[],
   ): Promise<string> {
     return lanes.use(name, async (lane) => {
-      if (lane.memory !== mark.memory) return "m";
+      if (lane.origin !== mark.origin) return "m";
       try {
-        const all = [bytesOf(key), mark.text, mark.quarantinedUntilMs, ...values];
+        const all = [bytesOf(key), mark.text, mark.quarantinedUntil, ...values];
         const rows = await lane.run(name, statement, all);
         sweeper.worked(key);
         return rows[0]?.[0] ?? "";
@@ -85,10 +86,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
   }
 
   function badReply(reply: string, key: string): BackendError {
-    if (reply.startsWith("x")) {
-      const what = `the counter of key ${show(key)} is ${reply.slice(1)}: it may not count any further`;
-      return new BackendError("BACKEND_COUNTER_BROKEN", { backend: name, what });
-    }
+    if (reply.startsWith("x")) return counterBroken(name, key);
     return new BackendError("BACKEND_REFUSED", { backend: name, what: `it answered ${show(reply)}` });
   }
 
@@ -97,8 +95,8 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       return await lanes.use(name, async (lane) => {
         const [row] = await lane.run(name, statements.look, []);
         const [mark, nowMs] = row ?? [];
-        const { memory, serverId } = lane;
-        return { mark: mark ?? undefined, memory, serverId, nowMs: Number(nowMs) };
+        const { origin, serverId } = lane;
+        return { mark: mark ?? undefined, origin, serverId, nowMs: Number(nowMs) };
       });
     } catch (error) {
       switch (stateOf(causeOf(error))) {

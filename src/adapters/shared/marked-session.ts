@@ -1,6 +1,7 @@
 /**
- * A session on a store that keeps its mark as one text beside the records: knows the mark, writes it where it is missing or
- * of another memory, and repeats what met another mark. The store does each step atomically; this file does none itself.
+ * A session on a store that decides by itself, in one step, whether it still has the mark that the client knows: knows the
+ * mark, writes it where it is missing or of another memory, and repeats what met another one. One round trip for each
+ * operation; for stores that can only compare and swap there is `cas-session.ts`.
  */
 import { randomBytes } from "node:crypto";
 import type {
@@ -21,24 +22,36 @@ import type {
   ReleaseReply,
   StatusReply,
 } from "../../backend.js";
-import { BackendError, markMismatch, noQuarantine, show } from "../../errors.js";
-import { markText, parseMark, sameFigures, type Mark } from "./mark.js";
+import {
+  formatMark,
+  markBootstrapped,
+  markFits,
+  markJoined,
+  markOf,
+  markQuarantined,
+  parseMark,
+  quarantineLeftMs,
+  type Mark,
+  type MarkExpectation,
+} from "../../engine/mark.js";
+import { BackendError, noQuarantine } from "../../errors.js";
+import { foreignMark, mismatch } from "./refusals.js";
 
 /** The mark under which a step may act. */
 export interface KnownMark {
   readonly text: string;
-  /** {@link Sight.memory} when it was looked at. */
-  readonly memory: string;
+  /** {@link Sight.origin} when it was looked at. */
+  readonly origin: string;
   /** By the store's clock; 0 when there is none. */
-  readonly quarantinedUntilMs: number;
+  readonly quarantinedUntil: number;
 }
 
 /** What a look at the store shows. */
 export interface Sight {
   /** The text of its mark; undefined when there is none. */
   readonly mark: string | undefined;
-  /** Names what may lose its memory as a whole, without spaces; "" where only the mark tells. */
-  readonly memory: string;
+  /** Names the data as far as the store tells; another one is another memory. No blanks. "" where only the mark tells. */
+  readonly origin: string;
   /** Names the server process or the store; undefined where only the mark does. */
   readonly serverId: string | undefined;
   /** The store's clock. */
@@ -90,13 +103,11 @@ export interface MarkedSessionOptions {
   readonly deployment: Deployment;
   /** Where the mark is, for the message that says what to delete. */
   readonly markPlace: string;
-  /** What messages call the memory of a store that is not under `restartGuard: "off"`. */
-  readonly memoryName: string;
 }
 
 interface Known extends KnownMark {
+  readonly mark: Mark;
   readonly identity: BackendIdentity;
-  readonly joined: boolean;
   /** The store's clock when it was learnt. */
   readonly nowMs: number;
 }
@@ -104,11 +115,11 @@ interface Known extends KnownMark {
 /** How often a step is repeated when the mark changes under it, which happens when clients start together. */
 const MARK_TRIES = 8;
 
-/** Opens a session on a store. */
+/** Opens a session on a store that a plain restart leaves as it was. The store is closed with it. */
 export function openMarkedSession(store: MarkedStore, options: MarkedSessionOptions): BackendSession {
-  const { name, deployment } = options;
-  const guarded = deployment.restartGuard !== "off";
-  const kind = guarded ? "d" : "o";
+  const { name, deployment, markPlace } = options;
+  const { quarantineMs } = deployment;
+  const memory = deployment.restartGuard === "off" ? "off" : "durable";
   let known: Known | undefined;
   let learning: Promise<Known> | undefined;
   let closed = false;
@@ -129,51 +140,17 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
     for (let tries = 1; tries <= MARK_TRIES; tries++) {
       refuseClosed();
       const sight = await store.look();
-      const mark = sight.mark === undefined ? undefined : parseMark(sight.mark);
-      if (sight.mark !== undefined) {
-        if (mark === undefined) throw otherFormat(sight.mark);
-        refuseOthers(mark);
-        if (mark.incarnation.startsWith(memoryOf(sight))) return remember(sight, sight.mark, mark);
-      }
-      const written = newMark(sight, mark !== undefined);
+      const { mark: text, origin, nowMs } = sight;
+      const expected: MarkExpectation = { figures: deployment, memory, origin, quarantineMs };
+      const found = text === undefined ? undefined : parseMark(text);
+      if (text !== undefined && found === undefined) throw foreignMark(name, text, markPlace);
+      if (found !== undefined && !markFits(found, expected)) throw mismatch(name, found, expected, markPlace);
+      const mark = markOf(found, expected, { id: newId(), nowMs });
+      if (text !== undefined && mark === found) return remember(sight, { text, mark });
       // Read again even when it was written: another client may have been faster, or told of a deployment.
-      await store.swapMark(sight.mark, markText(written));
+      await store.swapMark(text, formatMark(mark));
     }
     throw changing();
-  }
-
-  function memoryOf({ memory }: Sight): string {
-    return memory === "" || !guarded ? `${kind}.` : `${kind}.${memory}.`;
-  }
-
-  function newMark(sight: Sight, joined: boolean): Mark {
-    const { backends, quorum, maxTtlMs } = deployment;
-    return {
-      incarnation: memoryOf(sight) + randomBytes(16).toString("hex"),
-      backends,
-      quorum,
-      maxTtlMs,
-      joined,
-      // From before the mark is written: what was forgotten had been granted before.
-      quarantinedUntilMs: guarded ? Math.ceil(sight.nowMs + deployment.quarantineMs) : 0,
-    };
-  }
-
-  function refuseOthers(mark: Mark): void {
-    const letter = mark.incarnation.charAt(0);
-    if (sameFigures(mark, deployment) && letter === kind) return;
-    const memory = (of: string): string =>
-      of === "d" ? options.memoryName : of === "o" ? 'restartGuard: "off"' : "another kind of memory";
-    throw markMismatch(
-      { backend: name, mark: options.markPlace },
-      { ...mark, memory: memory(letter) },
-      { ...deployment, memory: memory(kind) },
-    );
-  }
-
-  function otherFormat(text: string): BackendError {
-    const what = `its mark, ${options.markPlace}, has another format: ${show(text)}`;
-    return new BackendError("BACKEND_MARK_MISMATCH", { backend: name, what });
   }
 
   function changing(): BackendError {
@@ -181,15 +158,15 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
     return new BackendError("BACKEND_MARK_UNREADABLE", { backend: name, what });
   }
 
-  function remember(sight: Sight, text: string, mark: Mark): Known {
-    const { incarnation, joined, quarantinedUntilMs } = mark;
-    const serverId = sight.serverId ?? incarnation;
+  function remember(sight: Sight, { text, mark }: { readonly text: string; readonly mark: Mark }): Known {
+    const { incarnation, quarantinedUntil } = mark;
+    const { origin, nowMs, serverId = incarnation } = sight;
     // The same object while nothing changed, which the locker compares at every answer.
     const identity =
       known?.identity.serverId === serverId && known.identity.incarnation === incarnation
         ? known.identity
         : { serverId, incarnation };
-    known = { text, memory: sight.memory, quarantinedUntilMs, joined, identity, nowMs: sight.nowMs };
+    known = { text, origin, quarantinedUntil, mark, identity, nowMs };
     return known;
   }
 
@@ -207,37 +184,19 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
     throw changing();
   }
 
-  function quarantined({ joined, identity }: Known, remainingMs: number): Quarantined {
-    return { kind: "quarantined", remainingMs, joined, identity };
-  }
-
-  async function status(): Promise<StatusReply> {
-    // Not `learn()`: a look that began before this call may be older than what the caller has just done.
-    const current = await look();
-    const remainingMs = current.quarantinedUntilMs - current.nowMs;
-    return remainingMs > 0
-      ? quarantined(current, remainingMs)
-      : { kind: "in-service", identity: current.identity };
-  }
-
-  /** Changes the mark while its incarnation is that one. Resolves to whether it did. */
-  async function change(incarnation: string | undefined, to: (mark: Mark) => Mark): Promise<boolean> {
+  /** A change of the mark; `to` is undefined where nothing is to change. */
+  async function change(to: (known: Known) => Mark | undefined): Promise<Known> {
     for (let tries = 1; tries <= MARK_TRIES; tries++) {
-      const { text } = known ?? (await learn());
-      const mark = parseMark(text);
-      if (mark === undefined) throw otherFormat(text);
-      if (incarnation !== undefined && mark.incarnation !== incarnation) {
-        // What is known may be old.
-        if (tries > 1) return false;
-        known = undefined;
-        continue;
-      }
-      const next = markText(to(mark));
-      const swapped = next === text ? (await store.look()).mark === text : await store.swapMark(text, next);
-      known = undefined;
-      if (swapped) return true;
+      const before = await look();
+      const next = to(before);
+      if (next === undefined) return before;
+      if (await store.swapMark(before.text, formatMark(next))) return look();
     }
     throw changing();
+  }
+
+  function quarantined({ mark, identity }: Known, remainingMs: number): Quarantined {
+    return { kind: "quarantined", remainingMs, joined: mark.joined, identity };
   }
 
   return {
@@ -268,26 +227,31 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
     inspect: (key) => store.inspect(key),
     list: (request) => store.list(request),
     lift: (key, token) => store.lift(key, token),
-    status,
+
+    async status(): Promise<StatusReply> {
+      // Not `learn()`: a look that began before this call may be older than what the caller has just done.
+      const current = await look();
+      const remainingMs = quarantineLeftMs(current.mark, current.nowMs);
+      return remainingMs > 0
+        ? quarantined(current, remainingMs)
+        : { kind: "in-service", identity: current.identity };
+    },
 
     async bootstrap(incarnation: string): Promise<void> {
-      await change(incarnation, (mark) => ({ ...mark, quarantinedUntilMs: 0 }));
+      await change(({ mark }) => markBootstrapped(mark, incarnation));
     },
 
     async join(incarnation: string): Promise<void> {
-      await change(incarnation, (mark) => ({ ...mark, joined: true }));
+      await change(({ mark }) => markJoined(mark, incarnation));
     },
 
     async quarantine(): Promise<Quarantined> {
-      if (!guarded) throw noQuarantine(name);
-      for (let tries = 1; tries <= MARK_TRIES; tries++) {
-        const { text } = await look();
-        const swapped = await store.swapMark(text, markText(newMark(await store.look(), true)));
-        known = undefined;
-        const after = swapped ? await status() : undefined;
-        if (after?.kind === "quarantined") return after;
-      }
-      throw changing();
+      if (memory === "off") throw noQuarantine(name);
+      const id = newId();
+      const after = await change(({ mark, nowMs }) =>
+        mark.incarnation.endsWith(id) ? undefined : markQuarantined(mark, { id, nowMs, quarantineMs }),
+      );
+      return quarantined(after, quarantineLeftMs(after.mark, after.nowMs));
     },
 
     examine: () => store.examine(),
@@ -298,6 +262,10 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
       await store.close();
     },
   };
+}
+
+function newId(): string {
+  return randomBytes(16).toString("hex");
 }
 
 function isOtherMark(outcome: { readonly kind: string }): outcome is OtherMark {
