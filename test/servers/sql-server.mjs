@@ -26,7 +26,8 @@ import { signal, startGuarded } from "./guarded-process.mjs";
  * @property {() => void} freeze stops all its processes where they are
  * @property {() => void} thaw lets them go on
  * @property {() => Promise<void>} kill ends all its processes with kill -9
- * @property {() => Promise<void>} restart starts it again at the same port with the same data, after a kill if it runs; resolves when it answers
+ * @property {(moreArgs?: readonly string[]) => Promise<void>} restart starts it again at the same port with the same data, after a kill if it
+ *   runs; resolves when it answers
  * @property {() => Promise<void>} stop kills it and removes the folder; may be called again
  */
 
@@ -130,7 +131,7 @@ export async function startMariadb(options = {}) {
     const users = join(dir, "users.sql");
     await writeFile(
       users,
-      "CREATE DATABASE IF NOT EXISTS test;\nCREATE USER IF NOT EXISTS test@'%';\nGRANT ALL ON *.* TO test@'%';\n",
+      "CREATE DATABASE IF NOT EXISTS test;\nCREATE USER IF NOT EXISTS test@'%';\nGRANT ALL ON *.* TO test@'%' WITH GRANT OPTION;\n",
     );
     return start(dir, {
       server: "mariadb",
@@ -196,12 +197,13 @@ async function start(dir, plan) {
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
     const portArgs = plan.server === "postgres" ? ["-p", String(port)] : [`--port=${port}`];
-    const launch = () => {
+    /** @param {readonly string[]} [moreArgs] */
+    const launch = (moreArgs = []) => {
       const output = openSync(join(dir, "server.log"), "a");
       const launched = startGuarded(
         {
           command: plan.found.command,
-          args: [...plan.args, ...portArgs],
+          args: [...plan.args, ...portArgs, ...moreArgs],
           env: plan.found.env,
           uid: plan.uid,
         },
@@ -240,11 +242,12 @@ async function start(dir, plan) {
     const signalAll = (name) => {
       for (const pid of [child.pid, ...childrenOf(child.pid)]) signal(pid, name);
     };
-    const restart = async () => {
+    /** @param {readonly string[]} [moreArgs] */
+    const restart = async (moreArgs = []) => {
       await kill();
       if (stopped) throw new Error("the server was stopped");
       const before = log().length;
-      child = launch();
+      child = launch(moreArgs);
       await untilReady({ child, port, log: () => log().slice(before), server: plan.server });
     };
     const stop = async () => {
