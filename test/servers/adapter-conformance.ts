@@ -32,7 +32,7 @@ const DEPLOYMENT: Deployment = {
   tokenRetentionMs: 3_600_000,
   restartGuard: "auto",
 };
-const TOLERANCE_MS = 250;
+const TOLERANCE_MS = 400;
 
 /** What sessions of tests begin with: quarantines that last about 3 s. */
 export const SHORT_DEPLOYMENT: Deployment = {

@@ -108,7 +108,11 @@ SELECT ?, ?, ${told(proposed)}, ${proposed}, ${end(ttlMs)}, ${forgetAt} FROM ${m
 ON DUPLICATE KEY UPDATE owner = IF(${free}, ?, owner), fence = IF(${free}, ${told(`GREATEST(counter + 1, ${proposed})`)}, fence),
   changes = changes + IF(${free}, 1, 0), forget_at = IF(${free}, ${forgetAt}, forget_at),
   expires_at = IF(${free}, ${end(ttlMs)}, expires_at), counter = GREATEST(counter, fence)${returning}`,
-        ...[bytes(key), bytes(owner), bytes(mark.text), until(mark), bytes(owner)],
+        bytes(key),
+        bytes(owner),
+        bytes(mark.text),
+        until(mark),
+        bytes(owner),
         ...(dialect === "mysql" ? [] : [bytes(owner)]),
       );
     },
@@ -140,7 +144,11 @@ SELECT ?, ?, ${token}, ${token}, ${end(ttlMs)}, ${forgetAt} FROM ${markIs} WHERE
 ON DUPLICATE KEY UPDATE owner = IF(${free}, ?, owner), fence = IF(${free}, GREATEST(counter, ${token}), fence),
   changes = changes + IF(${free}, 1, 0), forget_at = IF(${free}, ${forgetAt}, forget_at),
   expires_at = IF(${free}, ${end(ttlMs)}, expires_at), counter = GREATEST(counter, fence)`,
-        ...[bytes(key), bytes(owner), bytes(mark.text), until(mark), bytes(owner)],
+        bytes(key),
+        bytes(owner),
+        bytes(mark.text),
+        until(mark),
+        bytes(owner),
       );
     },
 

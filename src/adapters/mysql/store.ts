@@ -332,8 +332,9 @@ function keysIn(rows: readonly Row[]): readonly { readonly key: Buffer; readonly
 
 /** A column as text, however the server declares it. */
 function textOf(value: unknown): string | undefined {
-  if (value === null || value === undefined) return undefined;
-  return Buffer.isBuffer(value) ? value.toString("utf8") : String(value);
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "bigint") return `${value}`;
+  return Buffer.isBuffer(value) ? value.toString("utf8") : undefined;
 }
 
 /** What the server said. */
