@@ -196,7 +196,15 @@ describe("the rules of style that can be read off the text", () => {
 });
 
 describe("importing the package", () => {
-  it.each(["index.js", "adapters/redis.js", "adapters/memory.js", "testing/index.js"])(
+  it.each([
+    "index.js",
+    "adapters/redis.js",
+    "adapters/postgres.js",
+    "adapters/mysql.js",
+    "adapters/sqlite.js",
+    "adapters/memory.js",
+    "testing/index.js",
+  ])(
     "loads no client: dist/%s",
     (entry) => {
       // In a place without node_modules every import of a package fails.

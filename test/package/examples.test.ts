@@ -45,6 +45,7 @@ describe("examples", () => {
       "pg",
       "@types/pg",
       "mysql2",
+      "libsql",
     ]);
   });
   afterAll(() => project.remove());
