@@ -113,6 +113,8 @@ await describeWithServer("postgres", "what a server refuses", () => {
     const wrong = session(postgres(pool(as("locks:wrong", server))));
     const fault = await eventuallyFault(() => expectFault(acquire(wrong, "k"), "BACKEND_AUTH", /28P01/));
     expect(fault.effect).toBe("none");
+    const none = session(postgres(pool(as("locks", server))));
+    await expectFault(acquire(none, "k"), "BACKEND_AUTH", /wants a password/);
     const noDatabase = session(postgres(pool({ url: server.url.replace(/postgres$/, "nothing") })));
     await expectFault(acquire(noDatabase, "k"), "BACKEND_NOT_CONNECTED", /database "nothing" does not exist/);
     const full = session(postgres(pool(as("single", server))));

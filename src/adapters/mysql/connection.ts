@@ -30,6 +30,7 @@ export interface MysqlLane extends Lane {
 const LOCK_S_MAX = 1;
 const ANSWER_MS_MAX = 1_400;
 const WAIT_MS_MAX = 1_400;
+const OPEN_MS_MAX = 1_400;
 
 /** Whatever the caller, the server or the user may have set. */
 const SETTINGS: readonly string[] = [
@@ -113,11 +114,20 @@ async function open(server: Server, backend: string, onSilence: () => void): Pro
   }
 }
 
+/** Bounded here too: the client's own bound ends with the first word of the server. */
 function opened(server: Server, backend: string): Promise<OwnConnection> {
   return new Promise((resolve, reject) => {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      reject(connectFaultOf(backend, timeoutFault(backend, OPEN_MS_MAX)));
+    }, OPEN_MS_MAX);
     server.open((error, connection) => {
-      if (connection !== undefined && (error === null || error === undefined)) resolve(connection);
-      else reject(connectFaultOf(backend, error));
+      clearTimeout(timer);
+      if (connection === undefined || (error !== null && error !== undefined)) {
+        reject(connectFaultOf(backend, error));
+      } else if (late) connection.destroy();
+      else resolve(connection);
     });
   });
 }

@@ -55,6 +55,14 @@ export function connectFaultOf(backend: string, error: unknown): BackendError {
     );
   }
   if (known !== undefined && known.code !== "BACKEND_DISCONNECTED") return faultOf(backend, error);
+  // pg itself misses a password that the server asks for.
+  if (/password must be a string/.test(messageOf(error))) {
+    return new BackendError(
+      "BACKEND_AUTH",
+      { backend, what: `it wants a password (${messageOf(error)})` },
+      error,
+    );
+  }
   return new BackendError(
     "BACKEND_NOT_CONNECTED",
     { backend, what: `not connected: ${messageOf(error)}` },
