@@ -187,7 +187,9 @@ await describeWithServer("postgres", "what a server refuses", () => {
   test("a hot standby is read-only; once it is promoted, its memory is another one", async ({
     postgresServer,
     admin,
+    pool,
     ready,
+    session: anotherSession,
   }) => {
     const server = await postgresServer(["-c", "restore_command=false"]);
     const session = await ready(server);
@@ -210,6 +212,10 @@ await describeWithServer("postgres", "what a server refuses", () => {
     expect(after).toMatchObject({ kind: "quarantined", joined: true });
     expect(after.identity.incarnation).not.toBe(before.identity.incarnation);
     expect((await acquire(session, "k2")).kind).toBe("quarantined");
+    // Not by a connection from before, which knows nothing of the new timeline.
+    const other = await anotherSession(postgres(pool(server))).status();
+    expect(other.identity.incarnation).toBe(after.identity.incarnation);
+    expect((await session.status()).identity.incarnation).toBe(after.identity.incarnation);
   });
 });
 
