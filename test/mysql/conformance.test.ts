@@ -19,7 +19,7 @@ await describeWithServer("mariadb", "the conformance list", () => {
       const pool = mysql2.createPool({ uri: server.url, connectionLimit: 1 });
       const table = freshName();
       return {
-        backend: mysql(pool, { table, connectionsMax: 2, dialect }),
+        backend: mysql(pool, { table, connectionsMax: 3, dialect }),
         restart: {
           lost: async () => void (await pool.query(`DROP TABLE IF EXISTS \`${table}\``)),
           kept: () => server.restart(),

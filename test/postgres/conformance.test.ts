@@ -19,7 +19,7 @@ await describeWithServer("postgres", "the conformance list", () => {
     pool.on("error", () => undefined);
     const table = freshName();
     return {
-      backend: postgres(pool, { table, connectionsMax: 2 }),
+      backend: postgres(pool, { table, connectionsMax: 3 }),
       restart: {
         lost: async () => void (await pool.query(`DROP TABLE IF EXISTS "${table}"`)),
         kept: () => server.restart(),

@@ -117,9 +117,14 @@ await describeWithServer("postgres", "what a server refuses", () => {
     await expectFault(acquire(none, "k"), "BACKEND_AUTH", /wants a password/);
     const noDatabase = session(postgres(pool({ url: server.url.replace(/postgres$/, "nothing") })));
     await expectFault(acquire(noDatabase, "k"), "BACKEND_NOT_CONNECTED", /database "nothing" does not exist/);
-    const full = session(postgres(pool(as("single", server))));
+    const full = session(postgres(pool(as("single", server)), { table: "single_locks" }));
     await expectFault(acquire(full, "k"), "BACKEND_NOT_CONNECTED", /too many connections/);
-    await client.query("GRANT CREATE ON SCHEMA public TO locks");
+    await client.query(
+      "ALTER ROLE single CONNECTION LIMIT 1; GRANT CREATE ON SCHEMA public TO locks, single",
+    );
+    await full.status();
+    const crowd = await Promise.all(Array.from({ length: 20 }, (_, i) => full.inspect(`k-${i}`)));
+    expect(crowd, "one connection serves all, where the server takes no more").toHaveLength(20);
     const right = session(postgres(pool(as("locks:right", server))));
     expect((await right.status()).kind).toBe("quarantined");
   });

@@ -29,7 +29,7 @@ export interface MysqlLane extends Lane {
 /** The server's own bound for row locks has a grain of a second, and must come first: it is surely without an effect. */
 const LOCK_S_MAX = 1;
 const ANSWER_MS_MAX = 1_400;
-const WAIT_MS_MAX = 1_400;
+const WAIT_MS_MAX = 2_000;
 const OPEN_MS_MAX = 1_400;
 
 /** Whatever the caller, the server or the user may have set. */

@@ -30,7 +30,7 @@ const ANSWER_MS_MAX = 1_000;
 const LOCK_MS_MAX = 400;
 const STATEMENT_MS_MAX = 800;
 const CONNECT_MS_MAX = 1_000;
-const WAIT_MS_MAX = 1_000;
+const WAIT_MS_MAX = 2_000;
 
 const STANDBY = "standby";
 

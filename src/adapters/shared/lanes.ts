@@ -33,11 +33,17 @@ export interface Lanes<L extends Lane> {
   leave(): void;
 }
 
+/** A turn: a connection to work with, or the place for one that is to be opened. */
+type Turn<L> = { readonly lane: L } | "open one";
+
 interface Waiter<L> {
-  readonly serve: (turn: L | "a place") => void;
+  readonly serve: (turn: Turn<L>) => void;
   readonly refuse: (error: BackendError) => void;
   readonly backend: string;
 }
+
+/** For so long no further connection is tried after one was refused, while others work. */
+const OPEN_AGAIN_MS = 1_000;
 
 /** The connections of a client, shared by all lockers of the process; every call must be followed by one `leave()`. */
 export function shareLanes<L extends Lane>(
@@ -61,28 +67,35 @@ export interface SharedLanes<L extends Lane> extends Lanes<L> {
 
 function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void): SharedLanes<L> {
   let users = 0;
-  /** Open, opening or busy. */
+  /** Idle, busy or being opened. */
   let places = 0;
+  /** Idle or busy, and usable as far as is known. */
+  let open: ReadonlySet<L> = new Set();
   let idle: readonly L[] = [];
   let waiters: readonly Waiter<L>[] = [];
+  let openAgainAt = 0;
 
-  function place(backend: string): L | "a place" | Promise<L | "a place"> {
+  function turn(backend: string): Turn<L> | Promise<Turn<L>> {
     while (idle.length > 0) {
       const lane = idle.at(-1) as L;
       idle = idle.slice(0, -1);
-      if (lane.usable) return lane;
+      if (lane.usable) return { lane };
+      lost(lane);
       places--;
     }
-    if (places < options.lanesMax) {
-      places++;
-      return "a place";
-    }
+    const mayOpen = places < options.lanesMax && (working() === 0 || performance.now() >= openAgainAt);
+    if (!mayOpen) return wait(backend);
+    places++;
+    return "open one";
+  }
+
+  function wait(backend: string): Promise<Turn<L>> {
     return new Promise((resolve, reject) => {
       const waiter: Waiter<L> = {
         backend,
-        serve(turn) {
+        serve(given) {
           clearTimeout(timer);
-          resolve(turn);
+          resolve(given);
         },
         refuse(error) {
           clearTimeout(timer);
@@ -91,24 +104,62 @@ function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void)
       };
       const timer = setTimeout(() => {
         waiters = waiters.filter((each) => each !== waiter);
-        reject(allBusy(backend, options));
+        reject(allBusy(backend, options.waitMsMax));
       }, options.waitMsMax);
       waiters = [...waiters, waiter];
     });
   }
 
-  function giveBack(lane: L | undefined): void {
-    const turn = lane?.usable === true ? lane : undefined;
-    if (turn === undefined) lane?.end();
+  function working(): number {
+    return [...open].filter(({ usable }) => usable).length;
+  }
+
+  function lost(lane: L): void {
+    open = new Set([...open].filter((each) => each !== lane));
+  }
+
+  /** The lane is done with its work: to the next one with it, or with its place when it cannot be used again. */
+  function giveBack(lane: L): void {
+    if (!lane.usable || users === 0) {
+      lost(lane);
+      lane.end();
+      givePlace();
+      return;
+    }
     const [next, ...others] = waiters;
-    if (users > 0 && next !== undefined) {
-      waiters = others;
-      next.serve(turn ?? "a place");
-    } else if (users > 0 && turn !== undefined) {
-      idle = [...idle, turn];
-    } else {
-      turn?.end();
+    waiters = others;
+    if (next === undefined) idle = [...idle, lane];
+    else next.serve({ lane });
+  }
+
+  function givePlace(): void {
+    const [next, ...others] = waiters;
+    if (next === undefined || (working() > 0 && performance.now() < openAgainAt)) {
       places--;
+      return;
+    }
+    waiters = others;
+    next.serve("open one");
+  }
+
+  /** Connects; where the server takes no more connections but others work, waits for one of those. */
+  async function opened(backend: string): Promise<L> {
+    try {
+      const lane = await options.open(backend);
+      open = new Set([...open, lane]);
+      return lane;
+    } catch (error) {
+      openAgainAt = performance.now() + OPEN_AGAIN_MS;
+      places--;
+      if (working() === 0) {
+        // Whoever waits would try the same, one after the other.
+        const refused = waiters;
+        waiters = [];
+        for (const waiter of refused) waiter.refuse(as(waiter.backend, error));
+        throw error;
+      }
+      const given = await wait(backend);
+      return given === "open one" ? opened(backend) : given.lane;
     }
   }
 
@@ -119,10 +170,9 @@ function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void)
 
     async use<T>(backend: string, work: (lane: L) => Promise<T>): Promise<T> {
       if (users === 0) throw closed(backend);
-      const turn = await place(backend);
-      let lane: L | undefined;
+      const given = await turn(backend);
+      const lane = given === "open one" ? await opened(backend) : given.lane;
       try {
-        lane = turn === "a place" ? await options.open(backend) : turn;
         return await work(lane);
       } finally {
         giveBack(lane);
@@ -130,7 +180,10 @@ function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void)
     },
 
     suspect(): void {
-      for (const lane of idle) lane.destroy();
+      for (const lane of idle) {
+        lost(lane);
+        lane.destroy();
+      }
       places -= idle.length;
       idle = [];
     },
@@ -138,7 +191,10 @@ function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void)
     leave(): void {
       if (--users > 0) return;
       forget();
-      for (const lane of idle) lane.end();
+      for (const lane of idle) {
+        lost(lane);
+        lane.end();
+      }
       places -= idle.length;
       idle = [];
       for (const waiter of waiters) waiter.refuse(closed(waiter.backend));
@@ -147,11 +203,18 @@ function openLanes<L extends Lane>(options: LanesOptions<L>, forget: () => void)
   };
 }
 
-function allBusy(
-  backend: string,
-  options: { readonly lanesMax: number; readonly waitMsMax: number },
-): BackendError {
-  const what = `all ${options.lanesMax} connections to it have been busy for ${options.waitMsMax} ms`;
+/** The same fault, for another backend of the same client. */
+function as(backend: string, error: unknown): BackendError {
+  if (!(error instanceof BackendError)) {
+    return new BackendError("BACKEND_NOT_CONNECTED", { backend, what: "not connected" }, error);
+  }
+  if (error.backend === backend) return error;
+  const what = error.message.replace(`backend ${error.backend}: `, "");
+  return new BackendError(error.code, { backend, what }, error.cause);
+}
+
+function allBusy(backend: string, waitedMs: number): BackendError {
+  const what = `all connections to it have been busy for ${waitedMs} ms, no more are sent`;
   return new BackendError("BACKEND_SILENT", { backend, what });
 }
 
