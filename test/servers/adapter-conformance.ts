@@ -3,7 +3,6 @@ import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { Backend, BackendSession, Deployment } from "../../src/backend.js";
-import { quarantineMs } from "../../src/engine/validity.js";
 import {
   conformanceCases,
   missingNeeds,
@@ -34,14 +33,6 @@ const DEPLOYMENT: Deployment = {
 };
 const TOLERANCE_MS = 400;
 
-/** What sessions of tests begin with: quarantines that last about 3 s. */
-export const SHORT_DEPLOYMENT: Deployment = {
-  ...DEPLOYMENT,
-  maxTtlMs: 2_000,
-  clockSkewMs: 500,
-  quarantineMs: quarantineMs({ maxTtlMs: 2_000, clockSkewMs: 500, driftPpm: 5_000, lateByMs: 2 }),
-};
-
 let made = 0;
 
 /** A name that no other case used. */
@@ -69,13 +60,27 @@ export function describeAdapter(
   });
 }
 
-async function runCase(each: ConformanceCase, { backend, restart, close }: Place): Promise<void> {
+async function runCase(each: ConformanceCase, where: Place): Promise<void> {
+  const { context, close } = placeContext(where, TOLERANCE_MS);
+  try {
+    expect(missingNeeds(each, context)).toEqual([]);
+    await each.run(context);
+  } finally {
+    await close();
+  }
+}
+
+/** A context in a place; closing it closes the place, too. */
+export function placeContext(
+  { backend, restart, close }: Place,
+  toleranceMs: number,
+): { readonly context: ConformanceContext; readonly close: () => Promise<void> } {
   const sessions: BackendSession[] = [];
   let lastProposal = BigInt(Date.now()) * 1000n;
   const context: ConformanceContext = {
     capabilities: backend.capabilities,
     deployment: DEPLOYMENT,
-    toleranceMs: TOLERANCE_MS,
+    toleranceMs,
     restart,
     open(overrides = {}) {
       const session = backend.open({ ...DEPLOYMENT, ...overrides });
@@ -87,11 +92,11 @@ async function runCase(each: ConformanceCase, { backend, restart, close }: Place
     nowMs: () => performance.now(),
     waitMs: (ms) => sleep(ms),
   };
-  try {
-    expect(missingNeeds(each, context)).toEqual([]);
-    await each.run(context);
-  } finally {
-    await Promise.all(sessions.map((session) => session.close()));
-    await close();
-  }
+  return {
+    context,
+    async close() {
+      await Promise.all(sessions.map((session) => session.close()));
+      await close();
+    },
+  };
 }
