@@ -7,6 +7,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
+import { COMMANDS } from "../dist/cli/command-table.js";
+import { JSON_FIELDS } from "../dist/cli/json-fields.js";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -16,6 +18,7 @@ const PAGES = {
   "docs/options.md": { options: optionTables },
   "docs/errors.md": { errors: errorTables },
   "docs/cli.md": { help: helpTexts, exits: exitTable },
+  "docs/cli-json.md": { fields: jsonTables },
 };
 
 /** The members of an interface with their comments. */
@@ -124,7 +127,7 @@ function errorTables() {
 }
 
 function helpTexts() {
-  return ["", "run", "demo"]
+  return ["", ...Object.keys(COMMANDS)]
     .map((command) => {
       const args = [`${root}dist/cli/main.js`, ...(command === "" ? [] : [command]), "--help"];
       return `\`\`\`\n${execFileSync(process.execPath, args, { encoding: "utf8" }).trimEnd()}\n\`\`\``;
@@ -135,6 +138,21 @@ function helpTexts() {
 function exitTable() {
   const own = Object.values(EXIT).map(({ code, meaning }) => [String(code), meaning]);
   return table(["code", "meaning"], [...own, ...EXIT_RULES.map(({ codes, meaning }) => [codes, meaning])]);
+}
+
+function jsonTables() {
+  return Object.entries(JSON_FIELDS)
+    .map(([command, fields]) => {
+      // The same object in a list, or on each line of watch, is described once.
+      const own = fields.filter(
+        (field) =>
+          !field.path.startsWith("keys[].") && (command !== "watch" || !JSON_FIELDS.inspect.includes(field)),
+      );
+      const more = command === "watch" ? "\n\nAnd all fields of `inspect`." : "";
+      const rows = own.map(({ path, types, about }) => [`\`${path}\``, types.join(", "), about]);
+      return `## ${command}\n\n${table(["field", "type", "meaning"], rows)}${more}`;
+    })
+    .join("\n\n");
 }
 
 let stale = 0;

@@ -33,7 +33,7 @@ export type BackendErrorCode =
   | "BACKEND_READONLY"
   /** it is still loading its data */
   | "BACKEND_LOADING"
-  /** a script of somebody else blocks it */
+  /** a script or a transaction of somebody else blocks it */
   | "BACKEND_BUSY"
   /** it has no memory left for writes; releases still work */
   | "BACKEND_OUT_OF_MEMORY"
@@ -455,6 +455,7 @@ export function show(value: unknown): string {
 }
 
 function attemptsText(data: RefusalData): string {
+  if (data.attempts === 0) return `behind others of this process for all of ${seconds(data.waitedMs)}`;
   const attempts = data.attempts === 1 ? "one attempt" : `${data.attempts} attempts`;
   return data.waitedMs < 1 ? attempts : `${attempts} in ${seconds(data.waitedMs)}`;
 }

@@ -14,22 +14,15 @@ export interface ExitCode {
 export const EXIT: {
   readonly [
     Name in
-      | "ok"
-      | "demoFailed"
-      | "usage"
-      | "unavailable"
-      | "internal"
-      | "held"
-      | "lost"
-      | "cannotExecute"
-      | "notFound"
+      "ok" | "problem" | "usage" | "unavailable" | "internal" | "held" | "lost" | "cannotExecute" | "notFound"
   ]: ExitCode;
 } = {
   ok: { code: 0, brief: "all went well", meaning: "all went well" },
-  demoFailed: {
+  problem: {
     code: 1,
-    brief: "a step did not go as told",
-    meaning: "demo: a step did not go as told",
+    brief: "a problem",
+    meaning:
+      "check: a problem was found; demo: a step did not go as told; commands that ask first: you did not say yes",
   },
   usage: {
     code: 64,

@@ -1,7 +1,8 @@
 /** Errors as the person at the terminal needs them: one line that says what to do next, and the exit code. */
 import {
   AbortedError,
-  type BackendError,
+  BackendError,
+  type BackendErrorCode,
   ConfigMismatchError,
   InvalidKeyError,
   InvalidOptionError,
@@ -40,9 +41,10 @@ export function explain(error: unknown): Explanation {
 
 function explainLock(error: QuorumLockError): Explanation {
   if (error instanceof LockHeldError) return as(EXIT.held, heldText(error));
-  if (error instanceof NoQuorumError) return as(EXIT.unavailable, `${error.message}; ${noQuorumHint(error)}`);
+  if (error instanceof NoQuorumError)
+    return as(EXIT.unavailable, `${inCommands(error.message)}; ${noQuorumHint(error)}`);
   if (error instanceof QuarantinedError)
-    return as(EXIT.unavailable, `${error.message}; ${quarantineHint(error)}`);
+    return as(EXIT.unavailable, `${inCommands(error.message)}; ${quarantineHint(error)}`);
   if (error instanceof InvalidOptionError) return as(EXIT.usage, optionText(error));
   if (error instanceof InvalidKeyError) {
     return as(EXIT.usage, `option --key must be ${error.rule}; got ${show(error.key)}`);
@@ -50,12 +52,10 @@ function explainLock(error: QuorumLockError): Explanation {
   if (error instanceof SameBackendError)
     return as(EXIT.usage, `${error.message}; give each --backend its own server`);
   if (error instanceof ConfigMismatchError) {
-    return as(
-      EXIT.usage,
-      `${error.message}; see --backend (its durable= too), --quorum, --max-ttl and --restart-guard`,
-    );
+    return as(EXIT.usage, `${error.message}; ${FIGURES_HINT}`);
   }
   if (error instanceof AbortedError) return as(EXIT.internal, error.message);
+  if (error instanceof BackendError) return backendText(error);
   return as(EXIT.unavailable, error.message);
 }
 
@@ -71,6 +71,13 @@ export function withKnownFaults(error: unknown, faults: ReadonlyMap<string, Back
     return fault === undefined ? vote : { ...vote, vote: "fault", code: fault.code, error: fault };
   });
   return new NoQuorumError({ key, votes, attempts, waitedMs, retryAfterMs });
+}
+
+/** What the library calls its functions and options, the command line has commands for. */
+function inCommands(message: string): string {
+  return message
+    .replace("run locker.bootstrap() once", "run quorum-lock init with the same options, once")
+    .replace('(restartGuard is "strict")', "(--restart-guard strict)");
 }
 
 function as(exit: { readonly code: number }, text: string): Explanation {
@@ -90,11 +97,32 @@ function heldText({ key, retryAfterMs, waitedMs, votes }: LockHeldError): string
 }
 
 function noQuorumHint({ votes }: NoQuorumError): string {
-  const has = (code: string): boolean => votes.some((vote) => vote.code === code);
-  if (has("BACKEND_AUTH")) return "check user and password in the --backend URLs";
-  if (has("BACKEND_NO_PERMISSION")) return "check what the user of the --backend URLs may do";
-  return "check that these servers run and that the --backend URLs name them";
+  return faultHint(votes.flatMap(({ code }) => (code === undefined ? [] : [code])));
 }
+
+function backendText(error: BackendError): Explanation {
+  if (error.code === "BACKEND_MARK_MISMATCH") return as(EXIT.usage, `${error.message}; ${FIGURES_HINT}`);
+  return as(EXIT.unavailable, `${error.message}; ${faultHint([error.code])}`);
+}
+
+/** What to do about faults with these codes. */
+export function faultHint(codes: readonly BackendErrorCode[]): string {
+  if (codes.includes("BACKEND_AUTH")) return "check user and password in the --backend URLs";
+  if (codes.includes("BACKEND_NO_PERMISSION")) return "check what the user of the --backend URLs may do";
+  if (codes.some((code) => UNREACHABLE.has(code))) {
+    return "check that these servers run and that the --backend URLs name them";
+  }
+  return "quorum-lock check with the same --backend URLs says what is wrong with each server";
+}
+
+const UNREACHABLE: ReadonlySet<BackendErrorCode> = new Set([
+  "BACKEND_NOT_CONNECTED",
+  "BACKEND_DISCONNECTED",
+  "BACKEND_TIMEOUT",
+  "BACKEND_SILENT",
+]);
+
+const FIGURES_HINT = "see --backend (its durable= too), --quorum, --max-ttl and --restart-guard";
 
 function quarantineHint({ retryAfterMs }: QuarantinedError): string {
   const wait = retryAfterMs === undefined ? "2m" : formatMs(Math.ceil((retryAfterMs + 1000) / 1000) * 1000);

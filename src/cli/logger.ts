@@ -1,20 +1,20 @@
 /** The log of the command line: pino, JSON on stderr, only when asked for. */
 import type { Logger } from "../options.js";
 import { CommandLineError } from "./command-line-error.js";
+import { LOG_LEVELS } from "./command-table.js";
 import { EXIT } from "./exit-codes.js";
 import { missing } from "./open-backends.js";
 import { show } from "../errors.js";
 
-const LEVELS = ["debug", "info", "warn", "error"];
 const STDERR = 2;
 
 /** A logger of that level; undefined without a level. Throws a {@link CommandLineError}. */
 export async function createLogger(level: string | undefined): Promise<Logger | undefined> {
   if (level === undefined) return undefined;
-  if (!LEVELS.includes(level)) {
+  if (!LOG_LEVELS.includes(level)) {
     throw new CommandLineError(
       EXIT.usage,
-      `option --log-level must be one of ${LEVELS.join(", ")}; got ${show(level)}`,
+      `option --log-level must be one of ${LOG_LEVELS.join(", ")}; got ${show(level)}`,
     );
   }
   const { pino } = await import("pino").catch((error: unknown) => {

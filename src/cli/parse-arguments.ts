@@ -2,41 +2,45 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { show } from "../errors.js";
 import { CommandLineError } from "./command-line-error.js";
+import type { CommandSpec } from "./command-table.js";
 import { EXIT } from "./exit-codes.js";
 
-/** An option of a command. */
-export interface OptionSpec {
-  readonly type: "string" | "boolean";
-  /** May be given more than once. */
-  readonly repeatable?: true;
-}
-
-/** What was given, by option; an option that was not given is missing. */
+/** What was given; an option or argument that was not given is missing. */
 export interface Arguments {
   /** All values of a repeatable option. */
   all(option: string): readonly string[];
   one(option: string): string | undefined;
   has(option: string): boolean;
+  /** An argument without a dash, by its name in the table. */
+  positional(name: string): string | undefined;
 }
 
-/** Reads the arguments of `quorum-lock COMMAND`. Throws a {@link CommandLineError}. */
-export function parseArguments(
-  command: string,
-  specs: Readonly<Record<string, OptionSpec>>,
-  args: readonly string[],
-): Arguments {
+/**
+ * Reads the arguments of `quorum-lock COMMAND`. Throws a {@link CommandLineError}. Where help is asked for, nothing else
+ * needs to be there.
+ */
+export function parseArguments(spec: CommandSpec, args: readonly string[]): Arguments {
+  const { name: command, options: specs } = spec;
   const options: NonNullable<ParseArgsConfig["options"]> = {};
   // All as lists: parseArgs would let the last one win where an option is given twice.
   for (const [name, { type }] of Object.entries(specs)) options[name] = { type, multiple: true };
   options["help"] = { type: "boolean", short: "h", multiple: true };
-  const values = parsed(command, options, args);
+  const { values, words } = parsed(spec, options, args);
   for (const [name, given] of values) {
-    if (given.length > 1 && specs[name]?.repeatable !== true && name !== "help") {
+    const option = specs[name];
+    const repeatable = option?.type === "string" && option.repeatable === true;
+    if (given.length > 1 && !repeatable && name !== "help") {
       throw usage(command, `option --${name} is given ${given.length} times; once is enough`);
     }
   }
+  if (!values.has("help")) checkPositionals(spec, words);
   const all = (option: string): readonly string[] => (values.get(option) ?? []).map(String);
-  return { all, one: (option) => all(option)[0], has: (option) => values.has(option) };
+  return {
+    all,
+    one: (option) => all(option)[0],
+    has: (option) => values.has(option),
+    positional: (name) => words[spec.positionals.findIndex((each) => each.name === name)],
+  };
 }
 
 /** An error of usage, with where to look. */
@@ -54,16 +58,43 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return best?.candidate;
 }
 
+function checkPositionals({ name: command, positionals }: CommandSpec, words: readonly string[]): void {
+  const extra = words[positionals.length];
+  if (extra !== undefined) {
+    const takes = positionals.map(({ name }) => name).join(" and ");
+    const hint = takes === "" ? "" : `: ${command} takes one ${takes}, with quotes if it has blanks`;
+    throw usage(command, `unexpected argument ${show(extra)}${hint}`);
+  }
+  for (const [index, { name, about, optional, values }] of positionals.entries()) {
+    const word = words[index];
+    if (word === undefined && optional !== true) throw usage(command, `${name} is missing: ${about}`);
+    if (word !== undefined && values?.includes(word) === false) {
+      throw usage(command, `${name} must be one of ${values.join(", ")}; got ${show(word)}`);
+    }
+  }
+}
+
 function parsed(
-  command: string,
+  spec: CommandSpec,
   options: NonNullable<ParseArgsConfig["options"]>,
   args: readonly string[],
-): ReadonlyMap<string, readonly (string | boolean)[]> {
+): {
+  readonly values: ReadonlyMap<string, readonly (string | boolean)[]>;
+  readonly words: readonly string[];
+} {
   try {
-    const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
-    return new Map(Object.entries(values) as [string, (string | boolean)[]][]);
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options,
+      strict: true,
+      allowPositionals: true,
+    });
+    return {
+      values: new Map(Object.entries(values) as [string, (string | boolean)[]][]),
+      words: positionals,
+    };
   } catch (error) {
-    throw usage(command, problem(error as NodeJS.ErrnoException, Object.keys(options)));
+    throw usage(spec.name, problem(error as NodeJS.ErrnoException, Object.keys(options)));
   }
 }
 
@@ -73,10 +104,6 @@ function problem(error: NodeJS.ErrnoException, known: readonly string[]): string
     case "ERR_PARSE_ARGS_UNKNOWN_OPTION": {
       const near = nearest(quoted.replace(/^-+/, ""), known);
       return `unknown option ${quoted}${near === undefined ? "" : `; did you mean --${near}?`}`;
-    }
-    case "ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL": {
-      const word = /'(.*?)'/s.exec(error.message)?.[1] ?? "";
-      return `unexpected argument ${show(word)}`;
     }
     case "ERR_PARSE_ARGS_INVALID_OPTION_VALUE":
       return valueProblem(/--[\w-]+/.exec(error.message)?.[0] ?? quoted, error.message);

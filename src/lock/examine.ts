@@ -17,8 +17,11 @@ export interface BackendExamination {
   readonly backend: string;
   readonly kind: string;
   readonly capabilities: Capabilities;
-  /** Whether it votes, or why it does not: a mark of another configuration, no answer, … */
-  readonly status: Answer<StatusReply>;
+  /**
+   * Whether it votes, or why it does not: a mark of another configuration, no answer, … Undefined where nobody used it
+   * yet: asking would write its mark, with the figures of this locker.
+   */
+  readonly status: Answer<StatusReply> | undefined;
   /** How long a question takes on a connection in use; undefined when it was not answered. */
   readonly latencyMs: number | undefined;
   readonly examination: Answer<Examination>;
@@ -38,46 +41,53 @@ const ABSENT: ReadonlySet<BackendErrorCode> = new Set([
 /** Both wall clocks show whole milliseconds. */
 const GRAIN_MS = 1;
 
-/** Looks at all backends. Changes nothing. Resolves within three deadlines, whoever does not answer. */
+/** Looks at all backends. Changes nothing, not even where a mark is missing. Resolves within three deadlines, whoever does not answer. */
 export async function examineAll(inquiry: Inquiry): Promise<readonly BackendExamination[]> {
   const { links } = inquiry.quorum;
   const found = await Promise.all(links.map((link) => examine(inquiry, link)));
-  return found.map((one, i) => ({ ...one, sameServerAs: twinsOf(links, i) }));
+  const servers = found.map(({ examination }, i) => links[i]?.identity?.serverId ?? serverIdOf(examination));
+  return found.map((one, i) => ({
+    ...one,
+    sameServerAs: found
+      .filter((_, j) => j !== i && isSame(servers[j], servers[i]))
+      .map(({ backend }) => backend),
+  }));
 }
 
 async function examine(inquiry: Inquiry, link: Link): Promise<Omit<BackendExamination, "sameServerAs">> {
   const { system } = inquiry.quorum;
   const { name: backend, kind, capabilities } = link.backend;
+  const look = (): Promise<Answer<Examination>> => ask(inquiry, link, (session) => session.examine());
   // The first question may have to wait for the connection, so that its time says nothing.
-  let status = await askStatus(inquiry, link);
-  if (status.kind === "fault" && ABSENT.has(status.error.code)) {
-    return {
-      backend,
-      kind,
-      capabilities,
-      status,
-      latencyMs: undefined,
-      examination: status,
-      clock: undefined,
-    };
+  const first = await look();
+  if (first.kind === "fault" && ABSENT.has(first.error.code)) {
+    const absent = { status: first, examination: first, latencyMs: undefined, clock: undefined };
+    return { backend, kind, capabilities, ...absent };
   }
-  const statusAt = system.now();
-  status = await askStatus(inquiry, link);
-  const latencyMs = elapsedMs(statusAt, system.now());
   const sentAt = system.now();
   const sentWallMs = system.wallMs();
-  const examination = await ask(inquiry, link, (session) => session.examine());
+  const examination = await look();
   const tripMs = elapsedMs(sentAt, system.now());
+  const unused = examination.kind === "reply" && examination.reply.unused === true;
+  const statusAt = system.now();
+  const status = unused ? undefined : await askStatus(inquiry, link);
+  const statusMs = elapsedMs(statusAt, system.now());
   const wallMs = examination.kind === "reply" ? examination.reply.wallMs : undefined;
   return {
     backend,
     kind,
     capabilities,
     status,
-    latencyMs: status.kind === "fault" && ABSENT.has(status.error.code) ? undefined : latencyMs,
+    latencyMs: latencyOf(status, statusMs) ?? latencyOf(examination, tripMs),
     examination,
     clock: wallMs === undefined ? undefined : clockOffset(wallMs, { sentWallMs, tripMs }),
   };
+}
+
+/** The time of an answer that came; a refusal came, too. */
+function latencyOf(answer: Answer<unknown> | undefined, tripMs: number): number | undefined {
+  if (answer === undefined || (answer.kind === "fault" && ABSENT.has(answer.error.code))) return undefined;
+  return tripMs;
 }
 
 /** The backend read its clock at some time of the trip. */
@@ -88,10 +98,10 @@ function clockOffset(
   return { offsetMs: wallMs - (sentWallMs + tripMs / 2), uncertaintyMs: tripMs / 2 + GRAIN_MS };
 }
 
-function twinsOf(links: readonly Link[], index: number): readonly string[] {
-  const serverId = links[index]?.identity?.serverId;
-  if (serverId === undefined) return [];
-  return links
-    .filter((other) => other.index !== index && other.identity?.serverId === serverId)
-    .map(({ backend }) => backend.name);
+function serverIdOf(examination: Answer<Examination>): string | undefined {
+  return examination.kind === "reply" ? examination.reply.serverId : undefined;
+}
+
+function isSame(a: string | undefined, b: string | undefined): boolean {
+  return a !== undefined && a === b;
 }

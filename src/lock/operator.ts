@@ -60,7 +60,7 @@ export interface Operator {
    * with the `BackendError` of the backend, or with `INVALID_OPTION`.
    */
   quarantine(backend: string): Promise<QuarantineReport>;
-  /** Asks all backends who and how they are. Changes nothing but a missing mark, as every first contact does. */
+  /** Asks all backends who and how they are. Changes nothing; where no mark is, none is written. */
   examine(): Promise<readonly BackendExamination[]>;
 }
 

@@ -34,7 +34,10 @@ await describeWithServer("redis-7", "quorum-lock run under faults", (server) => 
     await untilAlive(beats, 1, run.stderr);
     await Promise.all(servers.slice(0, 2).map((each) => each.kill()));
     expect(await run.exited).toBe(0);
-    expect(run.stderr()).toBe("");
+    // One line for both, since the second failure must not be the first that anybody notices.
+    expect(run.stderr()).toMatch(
+      /^quorum-lock: backend \S+ failed \(.*\); backend \S+ failed \(.*\); 3 of 5 left, 3 needed: one more failure loses the lock\n$/,
+    );
     const all = beatsIn(beats).map(({ ms }) => ms);
     expect(Math.max(...all) - Math.min(...all)).toBeGreaterThan(1500);
   });
@@ -52,8 +55,11 @@ await describeWithServer("redis-7", "quorum-lock run under faults", (server) => 
     await Promise.all(servers.slice(0, 3).map((each) => each.kill()));
     expect(await run.exited).toBe(76);
     expectGoneInTime("three of five servers killed", run, beats);
-    const [line, ...more] = run.lines();
+    const [early, line, ...more] = run.lines();
     expect(more).toEqual([]);
+    expect(early).toMatch(
+      /2 of 5 left, 3 needed: the lock cannot be extended, and is lost unless they come back$/,
+    );
     expect(line).toMatch(/no quorum of backends answered for lock "k"/);
     for (const each of servers.slice(0, 3)) expect(line).toContain(`127.0.0.1:${each.port} failed`);
     // It was asked first.

@@ -30,6 +30,21 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     expect([await right.exited, right.stderr()]).toEqual([0, ""]);
   });
 
+  test.concurrent("does not wait for a wrong password to become right", async ({ cli, redises }) => {
+    const servers = [...(await redises(2, { server, password: "right" })), ...(await redises(1, { server }))];
+    const urls = servers.map(({ port }, i) =>
+      i < 2 ? `redis://:wrong@127.0.0.1:${port}` : `redis://127.0.0.1:${port}`,
+    );
+    const backends = urls.flatMap((url) => ["--backend", url]);
+    const startedMs = performance.now();
+    const run = cli(["run", ...backends, "--key", "k", "--wait", "1m", "--", "echo", "ran"]);
+    const line = await refusal(run, 69);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
+    for (const { port } of servers.slice(0, 2))
+      expect(line).toContain(`127.0.0.1:${port} failed (it refuses the user name`);
+    expect(line).toMatch(/check user and password in the --backend URLs$/);
+  });
+
   test.concurrent("says for how long and why servers are in quarantine", async ({ cli, redises }) => {
     const servers = await redises(3, { server });
     const backends = backendsOf(servers);

@@ -90,6 +90,17 @@ for (const name of ["redis-7", "redis-8", "valkey-8"] as const) {
       const again = await proxyTo(first);
       await stockClient(second).replicaof("127.0.0.1", first.port);
       const one = locker({ ...SHORT, backends: backendsOn([first, again, second], client) });
+      const before = await one.examine();
+      // Nobody used them yet, and a look must not write a mark with figures that may be wrong.
+      expect(before.map(({ status }) => status)).toEqual([undefined, undefined, undefined]);
+      expect(before.map(({ sameServerAs }) => sameServerAs.length)).toEqual([1, 1, 0]);
+      expect(await first.cli("DBSIZE")).toBe(0);
+      await one.inspect("k");
+      await eventually(
+        "the mark on the replica",
+        10_000,
+        async () => (await second.cli("EXISTS", "ql:mark")) === 1,
+      );
       const [a, b, c] = await one.examine();
       expect(a?.examination).toMatchObject({
         kind: "reply",

@@ -1,11 +1,19 @@
-/** What INFO of a Redis or Valkey server means for a lock. */
+/** What a Redis or Valkey server says of itself, and what it means for a lock. */
 import type { Examination, Finding } from "../../backend.js";
+import { accessFinding, type Stored } from "./access.js";
 
 /** What was read of a server. */
 export interface Observed {
-  /** The text of INFO. */
+  /** The text of INFO; "" where the user may not ask for it. */
   readonly info: string;
   readonly serverMs: number;
+  /** Undefined where there is none. */
+  readonly mark: string | undefined;
+  readonly stored: Stored;
+  /** Who we are to the server. */
+  readonly user: string;
+  /** See {@link accessFinding}. */
+  readonly rights: string;
   /** The setting; undefined where CONFIG may not be read. */
   readonly appendfsync: string | undefined;
   /** What the backend's options claim. */
@@ -14,14 +22,19 @@ export interface Observed {
 
 /** Sorts it by what an operator can do about it. */
 export function examination(observed: Observed): Examination {
-  const { info, serverMs } = observed;
+  const { info, serverMs, mark, stored, user, rights } = observed;
   const field = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1];
+  const access = accessFinding(stored, user, rights);
+  const common = { wallMs: serverMs, unused: mark === undefined };
+  if (info === "") return { server: "Redis or Valkey, INFO forbidden", ...common, findings: [access] };
   const valkey = field("valkey_version");
   const server = valkey === undefined ? `Redis ${field("redis_version") ?? "?"}` : `Valkey ${valkey}`;
+  const serverId = field("run_id");
   return {
     server,
-    wallMs: serverMs,
-    findings: [version(server, field), role(field), eviction(field), durability(field, observed)],
+    ...common,
+    ...(serverId === undefined ? {} : { serverId }),
+    findings: [version(server, field), role(field), eviction(field), durability(field, observed), access],
   };
 }
 

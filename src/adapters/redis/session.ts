@@ -22,8 +22,10 @@ import { BackendError, noQuarantine, show } from "../../errors.js";
 import { createBatch, type Entry } from "./batch.js";
 import { createCaller, texts } from "./call.js";
 import type { RedisLike } from "./client.js";
+import { accessQuestions } from "./access.js";
 import { connect, type Connection } from "./connection.js";
 import { examination } from "./examination.js";
+import { createInbox } from "./inbox.js";
 import { listKeys } from "./list-keys.js";
 import {
   ACQUIRE,
@@ -33,6 +35,7 @@ import {
   FORCE_RELEASE,
   INSPECT,
   JOIN,
+  LEAVE,
   LIFT,
   QUARANTINE,
   RAISE,
@@ -60,6 +63,7 @@ interface Marked<T> {
 /** What runs one that travels alone. */
 const SCRIPTS: Readonly<Record<Marked<unknown>["kind"], Script>> = {
   acquire: ACQUIRE,
+  wait: ACQUIRE,
   raise: RAISE,
   extend: EXTEND,
 };
@@ -76,6 +80,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const skewMicros = String(Math.round(deployment.clockSkewMs * 1000));
   /** Lock and counter, and the mark where there is one. */
   const keyCount = client.isCluster ? 2 : 3;
+  const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
+  const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
   const memory: MemoryKind =
     deployment.restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
   let closed = false;
@@ -94,6 +100,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     retention,
     skewMicros,
   ];
+  // A Cluster would send every call to all of its servers.
+  const inbox = isCluster ? undefined : createInbox(client, prefix);
   const batch = createBatch({ call, mark, markKey, header });
 
   /** What waited meanwhile must not be sent behind the release that gave it up. */
@@ -176,20 +184,27 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   return {
-    acquire({ key, owner, ttlMs, proposal }: AcquireRequest): Promise<AcquireReply> {
+    acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
+      const args = [owner, String(ttlMs), proposal.toString()];
+      const inLine =
+        ticket === undefined || inbox === undefined
+          ? undefined
+          : [inbox.address(ticket.id), ticket.since.toString(), String(Math.ceil(ticket.waitsMs))];
       return marked({
-        kind: "acquire",
+        kind: inLine === undefined ? "acquire" : "wait",
         key,
-        args: [owner, String(ttlMs), proposal.toString()],
+        args: inLine === undefined ? args : [...args, ...inLine],
         parse(reply, server): AcquireReply {
           const rest = reply.slice(1);
           const { identity } = server;
           switch (reply[0]) {
             case "g":
               return { kind: "granted", fence: BigInt(rest), identity };
-            case "h": {
-              const remaining = Number(rest);
-              return { kind: "held", remainingMs: remaining < 0 ? undefined : remaining, identity };
+            case "h":
+            case "k": {
+              const remainingMs = Number(rest) < 0 ? undefined : Number(rest);
+              if (reply[0] === "h") return { kind: "held", remainingMs, identity };
+              return { kind: "held", remainingMs, reserved: true, identity };
             }
             case "q":
               return quarantined(server, Number(rest));
@@ -253,7 +268,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       const [lock, remaining, counter] = texts(await call.runWhenReady(INSPECT, keysOf(key), []));
       if (counter !== undefined && !/^\d+$/.test(counter)) throw counterBroken(name, key, counter);
       const found = BigInt(counter ?? 0);
-      if (lock === undefined) return { lock: undefined, counter: found };
+      if (lock === undefined || isReservation(lock)) return { lock: undefined, counter: found };
       const [, owner, fence] = /^(.*)\|(\d+)$/s.exec(lock) ?? [];
       if (owner === undefined || fence === undefined) throw noLock(name, key);
       return { lock: { owner, fence: BigInt(fence), remainingMs: Number(remaining) }, counter: found };
@@ -264,8 +279,6 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
         const what = "the keys of a Redis Cluster cannot be listed: they lie on many masters, and slots move";
         throw new BackendError("BACKEND_UNSUPPORTED", { backend: name, what });
       }
-      const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
-      const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
       return listKeys(call.command, stored, request);
     },
 
@@ -294,19 +307,52 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     async examine(): Promise<Examination> {
-      const [serverMs, info = ""] = texts(await call.runWhenReady(EXAMINE, [], []));
-      // Where CONFIG may not be read, nothing is known of it.
-      const [, appendfsync] = texts(await call.command("CONFIG", "GET", "appendfsync").catch(() => []));
-      return examination({ info, serverMs: Number(serverMs), appendfsync, durable: options.durable });
+      const asked = accessQuestions(stored);
+      const [serverMs, info = "", mark, rights = ""] = texts(
+        await call.runWhenReady(EXAMINE, [markKey], asked),
+      );
+      // Where CONFIG or ACL may not be asked, nothing is known of it.
+      const [fsync, whoAmI] = await Promise.all([
+        call.command("CONFIG", "GET", "appendfsync").catch(() => []),
+        call.command("ACL", "WHOAMI").catch(() => undefined),
+      ]);
+      const configured: unknown = Reflect.get(client.options, "username");
+      return examination({
+        info,
+        serverMs: Number(serverMs),
+        // A Cluster has none, used or not.
+        mark: client.isCluster ? "" : mark,
+        stored,
+        user: [whoAmI, configured].find((name) => typeof name === "string") ?? "default",
+        rights,
+        appendfsync: texts(fsync)[1],
+        durable: options.durable,
+      });
     },
+
+    ...(inbox === undefined
+      ? {}
+      : {
+          watch: inbox.watch,
+          async leave(key: string, ticket: string): Promise<void> {
+            const [lock] = keysOf(key);
+            await call.runWhenReady(LEAVE, [lock], [inbox.address(ticket)]);
+          },
+        }),
 
     async close(): Promise<void> {
       if (closed) return;
       batch.flush();
       closed = true;
+      inbox?.close();
       connection.leave();
     },
   };
+}
+
+/** Whether what lies in the place of a lock only keeps it for the next in line; see scripts.ts. */
+function isReservation(lock: string): boolean {
+  return lock.startsWith("r|");
 }
 
 /** What a script answers that was called under another mark than the server has. */

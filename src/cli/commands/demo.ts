@@ -9,7 +9,8 @@ import type { Locker } from "../../lock/locker.js";
 import { CommandLineError } from "../command-line-error.js";
 import { BACKENDS, setStage, type Pace, type Stage } from "../demo-stage.js";
 import { formatMs } from "../duration.js";
-import { EXIT, listCodes, signalExitCode } from "../exit-codes.js";
+import { EXIT, signalExitCode } from "../exit-codes.js";
+import { COMMANDS } from "../command-table.js";
 import { parseArguments } from "../parse-arguments.js";
 import { coloursOfStdout, print, wrapped } from "../terminal.js";
 
@@ -24,7 +25,7 @@ Five backends run inside this process; nothing is installed, opened or written.
 Two of them are killed under a held lock, its holder is paused until its time is
 over, somebody else gets the lock, and the first one's late write is refused.
 All figures are the library's own replies.
-Exit codes: ${listCodes([EXIT.ok, EXIT.demoFailed])}, 130 after Ctrl-C.`;
+Exit codes: ${EXIT.ok.code} ${EXIT.ok.brief}, ${EXIT.problem.code} a step did not go as told, 130 after Ctrl-C.`;
 
 const SLOW: Pace = { ttlMs: 3_000, readMs: 900 };
 const FAST: Pace = { ttlMs: 700, readMs: 0 };
@@ -36,7 +37,7 @@ const { bold, dim, good, bad } = coloursOfStdout();
 
 /** Runs it; resolves to the exit code. */
 export async function demo(args: readonly string[]): Promise<number> {
-  const given = parseArguments("demo", { fast: { type: "boolean" } }, args);
+  const given = parseArguments(COMMANDS.demo, args);
   if (given.has("help")) {
     print(DEMO_HELP);
     return EXIT.ok.code;
@@ -247,7 +248,7 @@ function thrownBy(run: () => void): unknown {
 
 function unexpected(what: string): CommandLineError {
   return new CommandLineError(
-    EXIT.demoFailed,
+    EXIT.problem,
     `the demonstration did not go as told: ${what}; please report it`,
   );
 }

@@ -1,19 +1,19 @@
 /** `quorum-lock run`: runs a command while holding a lock. */
 import type { Backend } from "../../backend.js";
 import { validityMs } from "../../engine/validity.js";
-import { AbortedError, show, type BackendError } from "../../errors.js";
+import { AbortedError, NoQuorumError, show } from "../../errors.js";
 import type { Lease } from "../../lock/lease.js";
 import { createLocker, type Locker } from "../../lock/locker.js";
-import { DEFAULTS } from "../../options.js";
+import { DEFAULTS, type LockerOptions } from "../../options.js";
 import { formatMs } from "../duration.js";
 import { endingTimes } from "../ending-times.js";
 import { EXIT, listCodes, signalExitCode } from "../exit-codes.js";
 import { withKnownFaults } from "../explain.js";
 import { checkCommand } from "../find-command.js";
 import { startGated, type Command } from "../gate.js";
-import { createLogger } from "../logger.js";
-import { openBackends } from "../open-backends.js";
+import { withBackends } from "../open-locker.js";
 import type { EndingTimes } from "../orders.js";
+import { watchRedundancy } from "../redundancy.js";
 import { readRunSettings, type RunSettings } from "../run-settings.js";
 import { catchSignals, ENDING_SIGNALS, PAUSE_REFUSED, PAUSE_SIGNAL } from "../signals.js";
 import { supervise, type Outcome, type Supervisor } from "../supervise.js";
@@ -62,28 +62,25 @@ export async function run(args: readonly string[]): Promise<number> {
     return EXIT.ok.code;
   }
   checkCommand(settings.command[0]);
-  const logger = await createLogger(settings.logLevel);
-  const { backends, close } = await openBackends(settings.addresses);
-  const { ttlMs, quorum, maxTtlMs, clockSkewMs, restartGuard } = settings;
-  const times = endingTimes({ ttlMs, validityMs: validityOf(ttlMs, backends) }, settings.killGraceMs);
-  const locker = createLocker({
-    backends,
-    ttlMs,
-    maxTtlMs,
-    clockSkewMs,
-    restartGuard,
-    ...(quorum === undefined ? {} : { quorum }),
-    ...(logger === undefined ? {} : { logger }),
+  return withBackends(settings, async ({ backends, options }) => {
+    const { ttlMs } = settings;
+    const times = endingTimes({ ttlMs, validityMs: validityOf(ttlMs, backends) }, settings.killGraceMs);
+    const locker = createLocker({ ...options, ttlMs });
+    try {
+      return await runLocked(locker, { settings, options, times });
+    } finally {
+      await locker.close();
+    }
   });
-  try {
-    return await runLocked(locker, settings, times);
-  } finally {
-    await locker.close();
-    close();
-  }
 }
 
-async function runLocked(locker: Locker, settings: RunSettings, times: EndingTimes): Promise<number> {
+interface Plan {
+  readonly settings: RunSettings;
+  readonly options: LockerOptions;
+  readonly times: EndingTimes;
+}
+
+async function runLocked(locker: Locker, { settings, options, times }: Plan): Promise<number> {
   let supervisor: Supervisor | undefined;
   const abort = new AbortController();
   let interruptedBy: NodeJS.Signals | undefined;
@@ -97,14 +94,14 @@ async function runLocked(locker: Locker, settings: RunSettings, times: EndingTim
     onEnding: () => supervisor?.watcherIsEnding(),
     onLost: () => supervisor?.watcherIsLost(),
   });
-  const faults = new Map<string, BackendError>();
-  locker.on("backendFault", ({ backend, error }) => faults.set(backend, error));
-  locker.on("backendRecovered", ({ backend }) => faults.delete(backend));
+  const redundancy = watchRedundancy(locker, options, settings.key);
   let lease: Lease | undefined;
   let outcome: Outcome | undefined;
   try {
     const { key, waitMs } = settings;
-    lease = await locker.acquire(key, { waitMs, keepAlive: true, signal: abort.signal });
+    const signal = AbortSignal.any([abort.signal, redundancy.hopeless]);
+    lease = await locker.acquire(key, { waitMs, keepAlive: true, signal });
+    redundancy.start();
     const command = await startGated(commandOf(settings, lease));
     supervisor = supervise({ locker, lease, command, watcher, times, ttlMs: settings.ttlMs });
     if (interruptedBy !== undefined) supervisor.signal(interruptedBy);
@@ -113,8 +110,10 @@ async function runLocked(locker: Locker, settings: RunSettings, times: EndingTim
     return exitCodeOf(outcome);
   } catch (error) {
     if (error instanceof AbortedError && interruptedBy !== undefined) return signalExitCode(interruptedBy);
-    throw withKnownFaults(error, faults);
+    if (error instanceof AbortedError && error.cause instanceof NoQuorumError) throw error.cause;
+    throw withKnownFaults(error, redundancy.faults);
   } finally {
+    redundancy.stop();
     await watcher.dismiss();
     if (lease !== undefined) await release(lease, outcome, settings);
   }

@@ -14,7 +14,11 @@ export type Need =
   /** it moves proposals into the window around its own clock */
   | "clamps"
   /** its keys can be listed */
-  | "lists";
+  | "lists"
+  /** it calls those who wait */
+  | "wakes"
+  /** nobody else uses the store: the case changes or reads more than keys that begin with a fresh one */
+  | "alone";
 
 /** Starts the server behind the backend anew; resolves when it answers again. */
 export interface Restarts {
@@ -34,6 +38,8 @@ export interface ConformanceContext {
   /** False for a store without a clock, which takes proposals as they are. Default true. */
   readonly clampsProposals?: boolean;
   readonly restart?: Restarts;
+  /** Whether others use the store, and must not notice. Default false. */
+  readonly shared?: boolean;
   /** A session on the store; all sessions of a context share it. Whoever made the context closes them. */
   open(overrides?: Partial<Deployment>): BackendSession | Promise<BackendSession>;
   /** Puts the backend into service. Default: a bootstrap of whatever incarnation answers quarantined. */
@@ -75,5 +81,9 @@ function offers(context: ConformanceContext, need: Need): boolean {
       return context.clampsProposals ?? true;
     case "lists":
       return context.capabilities.lists;
+    case "wakes":
+      return context.capabilities.wakes === true;
+    case "alone":
+      return context.shared !== true;
   }
 }

@@ -21,6 +21,7 @@ const TAILS: readonly string[] = [
 export const keyCases: readonly ConformanceCase[] = [
   {
     name: "keys with odd characters do not collide",
+    needs: ["alone"],
     async run(context) {
       const { session, longMs: ttlMs } = await stageOn(context);
       const prefix = context.freshKey();

@@ -150,6 +150,7 @@ export const quarantineCases: readonly ConformanceCase[] = [
   },
   {
     name: "in service, bootstrap and join of its incarnation change nothing",
+    needs: ["alone"],
     async run(context) {
       const stage = await stageOn(context);
       const { identity } = await stage.session.status();
