@@ -7,6 +7,9 @@ import { defineConfig } from "vitest/config";
 const SERVERS = [
   "test/servers/**/*.test.ts",
   "test/redis/**/*.test.ts",
+  "test/postgres/**/*.test.ts",
+  "test/mysql/**/*.test.ts",
+  "test/sqlite/**/*.test.ts",
   "test/etcd/**/*.test.ts",
   "test/memcached/**/*.test.ts",
   "test/consul/**/*.test.ts",

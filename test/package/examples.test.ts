@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { install, root, type Installed } from "./installed.ts";
 
 /** What needs a server is run by the tests of its adapter. */
-const SERVED = /\b(ioredis|etcd3|memjs)\b/;
+const SERVED = /\b(ioredis|etcd3|memjs|mysql2)\b|"pg"/;
 
 /** The fenced blocks of a page in one of these languages, with the line on which each starts. */
 function blocks(page: string, languages: readonly string[]): readonly { name: string; code: string }[] {
@@ -51,6 +51,7 @@ describe("examples", () => {
       "pg",
       "@types/pg",
       "mysql2",
+      "libsql",
       "mongodb",
       "node-zookeeper-client",
       "@types/node-zookeeper-client",
