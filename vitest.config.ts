@@ -7,6 +7,8 @@ import { defineConfig } from "vitest/config";
 const SERVERS = [
   "test/servers/**/*.test.ts",
   "test/redis/**/*.test.ts",
+  "test/etcd/**/*.test.ts",
+  "test/memcached/**/*.test.ts",
   "test/consul/**/*.test.ts",
   "test/zookeeper/**/*.test.ts",
   "test/mongodb/**/*.test.ts",
