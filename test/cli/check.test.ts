@@ -107,6 +107,21 @@ await describeWithServer("redis-7", "quorum-lock check", (server) => {
     expect(await fresh[0]?.cli("DBSIZE")).toBe(0);
   });
 
+  test("calls servers new as long as nobody used them, though somebody looked at a key", async ({
+    cli,
+    redises,
+  }) => {
+    const backends = backendsOf(await redises(2, { server }));
+    expect(await cli(["inspect", "k", ...backends]).exited).toBe(69);
+    const run = cli(["check", ...backends]);
+    expect(await run.exited).toBe(0);
+    expect(run.stdout()).toMatch(/new: not in service yet/);
+    expect(section(run, "All together")).toMatch(/good all new: nothing was ever locked here/);
+    const strict = cli(["check", "--restart-guard", "strict", ...backends]);
+    expect(await strict.exited).toBe(0);
+    expect(section(strict, "What to do")).toMatch(/each: run quorum-lock init with these options, once/);
+  });
+
   test("finds nothing to mend on three good servers, and leaves them as they were", async ({ cli }) => {
     const backends = backendsOf(good);
     expect(await cli(["run", ...backends, "--key", "before", "--", "true"]).exited).toBe(0);

@@ -57,12 +57,14 @@ await describeWithServer("redis-7", "inspect, list and watch", (server) => {
       }),
     );
     expect(texts[0]).toMatch(
-      /^orphaned is orphan: owner \S+ has it on 1 of 3 backends, too few to hold it \(2 needed\): left over from a holder or attempt that died; it ends by itself in \S+s a free b an orphan's: too few to hold, .* c free/,
+      /^orphaned is an orphan: owner \S+ has it on 1 of 3 backends, too few to hold it \(2 needed\): left over from a holder or attempt that died; it ends by itself in \S+s a free b an orphan's, owner .* c free/,
     );
     expect(texts[1]).toMatch(
       /^torn is contended: several owners have it, none on the 2 backends that are needed; .* a a rival's/,
     );
-    expect(texts[2]).toMatch(/^haunted is held: .* on 2 of 3 .* c a ghost: too few to hold, ends by itself/);
+    expect(texts[2]).toMatch(
+      /^haunted is held: .* on 2 of 3 .* c a ghost's, owner .* A ghost was stored too late to count, or is left over; it ends by itself\./,
+    );
     expect(texts[3]).toMatch(/^never is free: nobody has it, and it was not used lately/);
   });
 
