@@ -59,7 +59,7 @@ export function resolveServer(name) {
 async function resolveTogether(names) {
   const origins = originsInOrder();
   const unpacked = origins.includes("debian") ? await bringServers(names) : new Map();
-  return Promise.all(names.map((name) => firstOf(origins, name, unpacked.get(name))));
+  return Promise.all(names.map((name) => firstOf(originsFor(name, origins), name, unpacked.get(name))));
 }
 
 /** @param {readonly Origin[]} origins @param {ServerName} name @param {UnpackedServer | Error | undefined} unpacked */
@@ -72,9 +72,9 @@ async function firstOf(origins, name, unpacked) {
       reasons.push(`${origin}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  const { program, image, installation } = recipes[name];
+  const { program, image, onlyFromPackages } = recipes[name];
   const elsewhere = `, or start Docker (${image}), or install ${program} and set QUORUM_LOCK_SERVERS=path`;
-  const help = `get it with \`node scripts/servers.mjs ${name}\` on Debian with network${installation === undefined ? elsewhere : ""}`;
+  const help = `get it with \`node scripts/servers.mjs ${name}\` on Debian with network${onlyFromPackages ? "" : elsewhere}`;
   return { missing: `${name} is missing (${reasons.join(" | ")}); ${help}`.replaceAll("\n", " ") };
 }
 
@@ -95,6 +95,15 @@ function originsInOrder() {
   }
 }
 
+/** The product itself rather than what stands in for it. @param {ServerName} name @param {readonly Origin[]} origins @returns {readonly Origin[]} */
+function originsFor(name, origins) {
+  if (!recipes[name].standsIn) return origins;
+  return [
+    ...origins.filter((origin) => origin !== "debian"),
+    ...origins.filter((origin) => origin === "debian"),
+  ];
+}
+
 /** In CI a missing server is a failure, elsewhere a skip. */
 export function isCi() {
   const value = process.env["CI"];
@@ -111,7 +120,7 @@ const from = {
   },
 
   async docker(name) {
-    refuseInstallation(name);
+    refuseIfOnlyFromPackages(name);
     await runBounded("docker", ["info", "--format", "{{.ServerVersion}}"], { timeoutMs: dockerTimeoutMs });
     const { image } = recipes[name];
     // Fetched here, where time is allowed for it, and not inside the first test that starts it.
@@ -132,16 +141,16 @@ const from = {
   },
 
   async path(name) {
-    refuseInstallation(name);
+    refuseIfOnlyFromPackages(name);
     const { program } = recipes[name];
     const printed = await runBounded(program, ["--version"], { timeoutMs: versionTimeoutMs });
     const version = versionIn(printed);
     if (version === undefined)
       throw new Error(`${program} --version printed ${JSON.stringify(printed.trim())}`);
     // A test that names a version is about that version.
-    const major = name.slice(name.lastIndexOf("-") + 1);
-    if (!version.startsWith(`${major}.`))
-      throw new Error(`the ${program} on PATH is ${version}, not ${major}.x`);
+    const named = /-([\d.]+)$/.exec(name)?.[1];
+    if (named !== undefined && !`${version}.`.startsWith(`${named}.`))
+      throw new Error(`the ${program} on PATH is ${version}, not ${named}`);
     return {
       name,
       version,
@@ -155,8 +164,8 @@ const from = {
 };
 
 /** @param {ServerName} name */
-function refuseInstallation(name) {
-  if (recipes[name].installation !== undefined)
+function refuseIfOnlyFromPackages(name) {
+  if (recipes[name].onlyFromPackages)
     throw new Error("the test harness runs this server from Debian packages only");
 }
 

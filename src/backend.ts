@@ -38,6 +38,8 @@ export interface Capabilities {
   readonly durable: boolean;
   /** Whether {@link BackendSession.list} works. */
   readonly lists: boolean;
+  /** Whether it calls those who wait for a key when it is free; see {@link BackendSession.watch}. Default false. */
+  readonly wakes?: boolean;
   /** What makes one operation one atomic step on the store, in a few words. For people. */
   readonly atomicStep: string;
   /** Round trips of an acquire of a free key, on a connection that is in use. */
@@ -61,12 +63,24 @@ export interface Quarantined {
   readonly identity: BackendIdentity;
 }
 
+/** A waiter's place in the line for a key. Advice whom to let in first, never a right: see {@link BackendSession.watch}. */
+export interface Ticket {
+  /** Names the waiter among those of its locker. */
+  readonly id: string;
+  /** When its wait began, in microseconds of hybrid time; the smallest goes first. */
+  readonly since: bigint;
+  /** For how long it may still wait, in milliseconds. */
+  readonly waitsMs: number;
+}
+
 export interface AcquireRequest {
   readonly key: string;
   readonly owner: string;
   readonly ttlMs: number;
   /** Microseconds; see `engine/token.ts`. */
   readonly proposal: bigint;
+  /** Stands in line when the answer is held. Ignored by a backend that wakes nobody. */
+  readonly ticket?: Ticket | undefined;
 }
 
 /** A live lock of the same owner is granted again with the same fence, and nothing changes. */
@@ -75,6 +89,8 @@ export type AcquireReply =
   | {
       readonly kind: "held";
       readonly remainingMs: number | undefined;
+      /** No lock: it is kept for somebody else in line, who will have it sooner or leave it. */
+      readonly reserved?: true;
       readonly identity: BackendIdentity;
     }
   | Quarantined;
@@ -195,6 +211,16 @@ export interface BackendSession {
   quarantine(): Promise<Quarantined>;
   /** Asks the server for what matters to a lock: version, role, durability, eviction, access, clock. Changes nothing. */
   examine(): Promise<Examination>;
+  /**
+   * Hears of tickets whose turn has come; missing where the backend wakes nobody. A backend that frees a lock (a release,
+   * a forced one) under which tickets stand in line reserves the key for the first of them, for a short time, and
+   * calls it: `inMs` is 0. It tells the second one, too, when it may try: after the reservation, should the first
+   * be gone. While the key is reserved, everybody else is told held. Calls may be lost; nobody may rely on them. Returns
+   * how to stop.
+   */
+  watch?(listener: (ticket: string, inMs: number) => void): () => void;
+  /** Takes a ticket out of the line, and gives up what was reserved for it. Missing where the backend wakes nobody. */
+  leave?(key: string, ticket: string): Promise<void>;
   /** Closes what the adapter opened itself; never the caller's client. */
   close(): Promise<void>;
 }

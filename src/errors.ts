@@ -455,6 +455,7 @@ export function show(value: unknown): string {
 }
 
 function attemptsText(data: RefusalData): string {
+  if (data.attempts === 0) return `behind others of this process for all of ${seconds(data.waitedMs)}`;
   const attempts = data.attempts === 1 ? "one attempt" : `${data.attempts} attempts`;
   return data.waitedMs < 1 ? attempts : `${attempts} in ${seconds(data.waitedMs)}`;
 }

@@ -6,14 +6,15 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { gatherInstallation, invocationOfInstallation } from "./installation.mjs";
 import { placeFolder, withScratch } from "./place-folder.mjs";
 import { debianArchitecture, privateApt } from "./private-apt.mjs";
-import { notUnpacked, recipes } from "./recipes.mjs";
+import { notUnpacked, recipeFor } from "./recipes.mjs";
 import { runBounded } from "./run-bounded.mjs";
+import { addWheels, proveWheels } from "./wheels.mjs";
 
 /** @typedef {import("./recipes.mjs").ServerName} ServerName */
 /** @typedef {import("./private-apt.mjs").PrivateApt} PrivateApt */
@@ -37,6 +38,8 @@ import { runBounded } from "./run-bounded.mjs";
  * @property {string} source
  * @property {string} loader
  * @property {string} program
+ * @property {true} [startScript] `program` is a script that starts the real one; always so where it does not lie in bin/
+ * @property {true} [plainLoader] the loader cannot set the name that the program sees of itself
  */
 
 export const serversFolder = fileURLToPath(new URL("../../.cache/servers/", import.meta.url));
@@ -89,9 +92,14 @@ export async function bringServers(names) {
   if (absent.length === 0) return answers;
   await withScratch(serversFolder, async (scratch) => {
     const aptOf = aptBySuite(scratch);
-    for (const name of absent) {
-      answers.set(name, await bringOne({ scratch, name, aptOf }).catch((error) => asError(error)));
-    }
+    const waiting = [...absent];
+    const bringNext = async () => {
+      for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+        answers.set(name, await bringOne({ scratch, name, aptOf }).catch((error) => asError(error)));
+      }
+    };
+    // Most of the time goes into unpacking, so two at a time is about twice as quick and more is not.
+    await Promise.all([bringNext(), bringNext()]);
   });
   return answers;
 }
@@ -120,57 +128,80 @@ async function bringOne(what) {
   const platform = platforms[architecture];
   if (platform === undefined)
     throw new Error(`no loader is known here for Debian's architecture ${architecture}`);
-  const { suite, packageName, binary, program, installation } = recipes[name];
-  const archives = await (await what.aptOf(suite)).download(packageName);
+  const recipe = recipeFor(name, { architecture, ...platform });
+  const { suite, packageName, furtherPackages = [], binary, program, installation, wheels } = recipe;
+  const archives = await (await what.aptOf(suite)).download([packageName, ...furtherPackages]);
   const root = join(scratch, `${name}-root`);
+  const named = new Set([packageName, ...furtherPackages]);
   for (const archive of archives) {
-    if (notUnpacked.has(basename(archive).split("_", 1)[0] ?? "")) continue;
+    const [packaged = ""] = basename(archive).split("_", 1);
+    // What holds no machine code is no library, and anything else that is kept is named.
+    if (!named.has(packaged) && (archive.endsWith("_all.deb") || notUnpacked.has(packaged))) continue;
     await runBounded("dpkg", ["-x", archive, root], { timeoutMs: commandTimeoutMs });
   }
   const entry = join(scratch, name);
-  const further = installation?.programs.map((path) => join("usr", path)) ?? [];
-  await gather({ root, entry, binaries: [binary, ...further], ...platform });
+  const further = [...(installation?.programs ?? []), ...(installation?.libraries ?? [])];
+  const libraries = unpackedLibraries(root, platform);
+  const fetched = wheels === undefined ? [] : await addWheels({ root, wheels, binary, ...libraries });
+  const binaries = [binary, ...[...further, ...fetched].map((path) => join("usr", path))];
+  await gather({ root, entry, binaries, ...libraries });
   if (installation === undefined) {
     await mkdir(join(entry, "bin"));
     await copyFile(join(root, binary), join(entry, "bin", program));
   } else await gatherInstallation({ root, entry, binary, installation });
-  const own = archives.find((archive) => basename(archive).startsWith(`${packageName}_`));
-  await finish(entry, {
+  const own = basename(archives.find((archive) => basename(archive).startsWith(`${packageName}_`)) ?? "");
+  const packaged = /_(?:\d+:)?(\d[\d.]*)/.exec(decodeURIComponent(own))?.[1];
+  const from = `${decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`;
+  const written = {
     layout,
     architecture,
-    version: "",
-    source: `${own === undefined ? packageName : decodeURIComponent(basename(own, ".deb"))} of Debian ${suite}`,
+    version: wheels?.version ?? (recipe.versionOfPackage ? packaged : undefined) ?? "",
+    source: wheels === undefined ? from : `${wheels.source} on ${from}`,
     loader: join("lib", platform.loader),
     program: installation === undefined ? join("bin", program) : binary.slice("usr/".length),
-  });
+    ...(installation === undefined ? {} : { startScript: /** @type {const} */ (true) }),
+    ...(suite === "bullseye" ? { plainLoader: /** @type {const} */ (true) } : {}),
+  };
+  if (recipe.answersPing) await provePing(invocationOf(entry, written));
+  if (wheels !== undefined)
+    await proveWheels(invocationOf(entry, written), join(entry, wheels.folder), wheels);
+  await finish(entry, written);
   await placeFolder(entry, join(serversFolder, name), async () => (await cachedServer(name)) !== undefined);
   const server = await cachedServer(name);
   if (server === undefined) throw new Error("it was removed from the cache while it was brought");
   return server;
 }
 
+/** @param {string} root @param {{ triplet: string, loader: string }} platform @returns {{ loader: string, folders: string[] }} */
+function unpackedLibraries(root, platform) {
+  const folders = ["lib", join("usr", "lib")]
+    .map((folder) => join(root, folder, platform.triplet))
+    .filter((path) => existsSync(path));
+  const loader = folders.map((folder) => join(folder, platform.loader)).find((path) => existsSync(path));
+  if (loader === undefined) throw new Error(`the unpacked C library has no ${platform.loader}`);
+  return { loader, folders };
+}
+
 /**
  * Copies the loader and every library that the binaries need into one flat folder: 8 MB instead of 60, and a library that is not among the
  * unpacked ones shows here and not on the first machine that happens to lack it.
- * @param {{ root: string, entry: string, binaries: readonly string[], triplet: string, loader: string }} what
+ * @param {{ root: string, entry: string, binaries: readonly string[], loader: string, folders: readonly string[] }} what
  */
 async function gather(what) {
-  const { root, entry, triplet } = what;
-  const folders = [join(root, "lib", triplet), join(root, "usr", "lib", triplet)].filter((path) =>
-    existsSync(path),
-  );
-  const loader = folders.map((folder) => join(folder, what.loader)).find((path) => existsSync(path));
-  if (loader === undefined) throw new Error(`the unpacked C library has no ${what.loader}`);
+  const { root, entry, loader, folders } = what;
   await mkdir(join(entry, "lib"), { recursive: true });
-  await copyFile(loader, join(entry, "lib", what.loader));
+  await copyFile(loader, join(entry, "lib", basename(loader)));
+  const own = new Set(what.binaries.map((binary) => dirname(join(root, binary))));
   for (const binary of what.binaries) {
     const printed = await runBounded(
       loader,
-      ["--inhibit-cache", "--library-path", folders.join(":"), "--list", join(root, binary)],
+      ["--inhibit-cache", "--library-path", [...folders, ...own].join(":"), "--list", join(root, binary)],
       { timeoutMs: commandTimeoutMs },
     );
     for (const [, name = "", path = ""] of printed.matchAll(/^\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$/gm)) {
-      if (basename(name) === what.loader) continue;
+      if (basename(name) === basename(loader)) continue;
+      // One that lies with the program is brought with its folder.
+      if (path.startsWith(`${root}/`) && !folders.includes(dirname(path))) continue;
       if (!path.startsWith(`${root}/`))
         throw new Error(`${basename(binary)} needs ${name}, which its packages do not bring (${path})`);
       await copyFile(path, join(entry, "lib", basename(name)));
@@ -178,7 +209,7 @@ async function gather(what) {
   }
 }
 
-/** Starts the server once, and writes the entry only if it answered. @param {string} folder @param {Entry} entry */
+/** Writes the entry, if the program starts and says its version, which is the server's unless `entry` has that. @param {string} folder @param {Entry} entry */
 async function finish(folder, entry) {
   const invocation = invocationOf(folder, entry);
   const printed = await runBounded(invocation.command, [...invocation.args, "--version"], {
@@ -187,17 +218,19 @@ async function finish(folder, entry) {
   const version = versionIn(printed);
   if (version === undefined)
     throw new Error(`${basename(entry.program)} --version printed ${JSON.stringify(printed.trim())}`);
-  // Of an installation the first use makes a data folder, which is slow, and shows what is missing.
-  if (entry.program.startsWith("bin/")) await provePing(invocation);
-  await writeFile(join(folder, "server.json"), `${JSON.stringify({ ...entry, version }, null, 2)}\n`);
+  const whole = { ...entry, version: entry.version || version };
+  await writeFile(join(folder, "server.json"), `${JSON.stringify(whole, null, 2)}\n`);
 }
 
 /**
- * What `--version` of a server says: "v=7.0.15", "postgres (PostgreSQL) 15.20", "Ver 10.11.19-MariaDB".
+ * What `--version` of a server says: "v=7.0.15", "postgres (PostgreSQL) 15.20", "Ver 10.11.19-MariaDB", "etcd Version: 3.4.23",
+ * "memcached 1.6.18", "Consul v1.8.7", "openjdk 17.0.19", "Python 3.11.2".
  * @param {string} printed
  */
 export function versionIn(printed) {
-  return /(?:\bv=|\(PostgreSQL\) |\bVer )(\d[\d.]*)/.exec(printed)?.[1];
+  return /(?:\bv=|\(PostgreSQL\) |\bVer |\bVersion: |^memcached |^Consul v|^openjdk |^Python )(\d[\d.]*)/.exec(
+    printed,
+  )?.[1];
 }
 
 /** @param {{ command: string, args: string[] }} invocation */
@@ -260,8 +293,10 @@ function pings(path) {
 
 /** @param {string} folder @param {Entry} entry */
 function invocationOf(folder, entry) {
-  if (!entry.program.startsWith("bin/")) return invocationOfInstallation(folder, entry.program);
+  if (entry.startScript || !entry.program.startsWith("bin/"))
+    return invocationOfInstallation(folder, entry.program);
   // The host's library cache is shut out; the name is set because the server reads from it what it is to be.
-  const args = ["--inhibit-cache", "--library-path", join(folder, "lib"), "--argv0", basename(entry.program)];
-  return { command: join(folder, entry.loader), args: [...args, join(folder, entry.program)] };
+  const args = ["--inhibit-cache", "--library-path", join(folder, "lib")];
+  const name = entry.plainLoader ? [] : ["--argv0", basename(entry.program)];
+  return { command: join(folder, entry.loader), args: [...args, ...name, join(folder, entry.program)] };
 }

@@ -36,7 +36,7 @@ export async function resolveFaketime() {
 async function bring(folder, library) {
   if (process.platform !== "linux") throw new Error("Debian packages run on Linux only");
   await withScratch(serversFolder, async (scratch) => {
-    const archives = await (await privateApt(join(scratch, "apt"), "bookworm")).download("libfaketime");
+    const archives = await (await privateApt(join(scratch, "apt"), "bookworm")).download(["libfaketime"]);
     const own = archives.find((archive) => basename(archive).startsWith("libfaketime_"));
     if (own === undefined) throw new Error("the package libfaketime was not fetched");
     const root = join(scratch, "root");

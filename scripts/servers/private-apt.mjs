@@ -13,7 +13,7 @@ const downloadTimeoutMs = 240_000;
 
 /**
  * @typedef {object} PrivateApt
- * @property {(packageName: string) => Promise<string[]>} download fetches the package with everything it depends on, as for a machine
+ * @property {(packageNames: readonly string[]) => Promise<string[]>} download fetches the packages with everything they depend on, as for a machine
  *   that has nothing installed; returns the paths of the .deb files, whose checksums apt has compared with the signed lists
  */
 
@@ -35,11 +35,24 @@ export async function privateApt(folder, suite) {
       reasons.push(error instanceof Error ? error.message : String(error));
       continue;
     }
-    return { download: (packageName) => download(join(folder, `mirror-${index}`), env, packageName) };
+    return oneAtATime((packageNames) => download(join(folder, `mirror-${index}`), env, packageNames));
   }
   throw new Error(
     `no apt source of this machine gave the package lists of Debian ${suite}: ${reasons.join("; ")}`,
   );
+}
+
+/** Two would fetch into one folder at once. @param {PrivateApt["download"]} download @returns {PrivateApt} */
+function oneAtATime(download) {
+  /** @type {Promise<unknown>} */
+  let last = Promise.resolve();
+  return {
+    download: (packageNames) => {
+      const next = last.then(() => download(packageNames));
+      last = next.catch(() => undefined);
+      return next;
+    },
+  };
 }
 
 /** @returns {Promise<string>} Debian's word for it, such as amd64 or arm64 */
@@ -47,16 +60,19 @@ export async function debianArchitecture() {
   return (await runBounded("dpkg", ["--print-architecture"], { timeoutMs: lookTimeoutMs })).trim();
 }
 
-/** @param {string} folder @param {Readonly<Record<string, string>>} env @param {string} packageName */
-async function download(folder, env, packageName) {
+/** @param {string} folder @param {Readonly<Record<string, string>>} env @param {readonly string[]} packageNames */
+async function download(folder, env, packageNames) {
   // Against an empty status file "install" is the whole closure, the C library and its loader included.
-  await runBounded("apt-get", ["install", "-qq", "-y", "--download-only", packageName], {
+  const told = await runBounded("apt-get", ["install", "-q", "-y", "--download-only", ...packageNames], {
     env,
     timeoutMs: downloadTimeoutMs,
   });
+  // The folder of the archives also holds what other packages needed.
+  const [, list = ""] = /^The following NEW packages will be installed:\n((?: .*\n)+)/m.exec(told) ?? [];
+  const needed = new Set(list.trim().split(/\s+/));
   const archives = join(folder, "cache", "archives");
   return (await readdir(archives))
-    .filter((name) => name.endsWith(".deb"))
+    .filter((name) => name.endsWith(".deb") && needed.has(name.slice(0, name.indexOf("_"))))
     .map((name) => join(archives, name));
 }
 

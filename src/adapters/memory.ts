@@ -48,6 +48,7 @@ import {
 } from "../engine/record.js";
 import { clampProposal, skewMicros } from "../engine/token.js";
 import { noQuarantine, refuseUnknownOptions } from "../errors.js";
+import { createLine, type Called } from "./memory/line.js";
 import { counterBroken, mismatch } from "./shared/refusals.js";
 
 /** The clocks of one memory backend. */
@@ -80,6 +81,7 @@ const CAPABILITIES: Capabilities = {
   expiryClock: "monotonic",
   durable: false,
   lists: true,
+  wakes: true,
   atomicStep: "one turn of the event loop",
   acquireRoundTrips: 0,
 };
@@ -118,8 +120,11 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
   let identity: BackendIdentity | undefined;
   let incarnation = newIncarnation();
   let untilSweep = SWEEP_EVERY;
+  const line = createLine();
 
   function open(deployment: Deployment): BackendSession {
+    /** Who this session is to the line. */
+    const session = {};
     const skew = skewMicros(deployment.clockSkewMs);
     const memoryKind: MemoryKind = deployment.restartGuard === "off" ? "off" : "volatile";
     const { quarantineMs, tokenRetentionMs: retentionMs } = deployment;
@@ -161,6 +166,13 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       return answer;
     }
 
+    /** For how long a free key is kept for somebody else in line. */
+    function keptForOthers(key: string, ticketId: string | undefined): number {
+      const now = reading();
+      if (keptNow(entries.get(key), now).lock !== undefined) return 0;
+      return line.keptMs(key, { session, ticketId }, now.atLeastMs);
+    }
+
     function sweep(): void {
       if (--untilSweep > 0) return;
       untilSweep = SWEEP_EVERY;
@@ -171,15 +183,23 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
     }
 
     return {
-      async acquire({ key, owner, ttlMs, proposal }: AcquireRequest): Promise<AcquireReply> {
+      async acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
         const current = currentMark();
         const quarantined = quarantine(current);
         if (quarantined !== undefined) return quarantined;
         sweep();
+        const keptMs = keptForOthers(key, ticket?.id);
+        if (keptMs > 0) {
+          if (ticket !== undefined) line.join(key, { session, ticket }, clock.nowMs());
+          return { kind: "held", remainingMs: keptMs, reserved: true, identity: identityOf(current) };
+        }
         const clamped = clampProposal(proposal, clock.wallMicros(), skew);
         const request = { owner, ttlMs, proposal: clamped };
         const answer = step(key, (kept, context) => acquireKey(kept, request, context));
         if (answer.kind === "counter-full") throw counterBroken(name, key);
+        if (ticket !== undefined && answer.kind === "held")
+          line.join(key, { session, ticket }, clock.nowMs());
+        else if (ticket !== undefined) line.leave(key, session, ticket.id);
         return { ...answer, identity: identityOf(current) };
       },
 
@@ -191,18 +211,23 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       async extend(request: ExtendRequest): Promise<ExtendReply> {
         const current = currentMark();
         const quarantined = quarantine(current);
-        const asked = { ...request, quarantined: quarantined !== undefined };
+        const mayHeal = request.mayHeal && keptForOthers(request.key, undefined) === 0;
+        const asked = { ...request, mayHeal, quarantined: quarantined !== undefined };
         const kind = step(request.key, (kept, context) => extendKey(kept, asked, context));
         if (kind === "quarantined" && quarantined !== undefined) return quarantined;
         return { kind: kind === "quarantined" ? "not-owner" : kind, identity: identityOf(current) };
       },
 
       async release(key: string, owner: string): Promise<ReleaseReply> {
-        return step(key, (kept, context) => releaseKey(kept, owner, context));
+        const reply = step(key, (kept, context) => releaseKey(kept, owner, context));
+        if (reply === "released") line.freed(key, clock.nowMs());
+        return reply;
       },
 
       async forceRelease(key: string): Promise<boolean> {
-        return step(key, forceReleaseKey);
+        const wasLocked = step(key, forceReleaseKey);
+        if (wasLocked) line.freed(key, clock.nowMs());
+        return wasLocked;
       },
 
       async inspect(key: string): Promise<KeyRecord> {
@@ -261,6 +286,14 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         };
       },
 
+      watch: (called: Called) => line.watch(session, called),
+
+      async leave(key: string, ticketId: string): Promise<void> {
+        const wasCalled = keptForOthers(key, undefined) > 0 && keptForOthers(key, ticketId) === 0;
+        line.leave(key, session, ticketId);
+        if (wasCalled) line.freed(key, clock.nowMs());
+      },
+
       async close(): Promise<void> {
         // Nothing was opened.
       },
@@ -277,6 +310,7 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       incarnation = newIncarnation();
       if (memoryIs === "kept") return;
       entries.clear();
+      line.clear();
       mark = undefined;
     },
   };

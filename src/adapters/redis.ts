@@ -68,6 +68,7 @@ export function redis(client: RedisLike, options: RedisBackendOptions = {}): Bac
     durable,
     // A Cluster would have to be scanned master by master, while slots move.
     lists: !client.isCluster,
+    wakes: !client.isCluster && client.subscribe !== undefined,
     atomicStep: "one Lua script",
     acquireRoundTrips: 1,
   };

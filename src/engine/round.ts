@@ -14,7 +14,12 @@ import { higherFence } from "./token.js";
 /** One backend's answer to an acquire. A fault's effect is unknown: it may still be executed later. */
 export type Vote =
   | { readonly kind: "granted"; readonly fence: bigint }
-  | { readonly kind: "held"; readonly remainingMs: number | undefined }
+  | {
+      readonly kind: "held";
+      readonly remainingMs: number | undefined;
+      /** Kept for somebody who is called: it says nothing of when the key is free. */
+      readonly reserved?: true;
+    }
   | { readonly kind: "quarantined"; readonly remainingMs: number }
   | { readonly kind: "fault" };
 
@@ -83,12 +88,9 @@ export function castVote(round: Round, index: number, vote: Vote): Round {
     case "granted":
       return castGrant(round, index, vote.fence);
     case "held":
+      return refusedBy(round, index, vote.reserved === true ? { ...vote, remainingMs: undefined } : vote);
     case "quarantined":
-      return {
-        ...round,
-        seats: round.seats.with(index, vote.kind),
-        remainingMs: round.remainingMs.with(index, vote.remainingMs),
-      };
+      return refusedBy(round, index, vote);
     case "fault":
       return withSeat(round, index, "fault");
     default:
@@ -209,6 +211,18 @@ export function freeInMs(round: Round): number | undefined {
 }
 
 const NONE: readonly number[] = [];
+
+function refusedBy(
+  round: Round,
+  index: number,
+  vote: { readonly kind: "held" | "quarantined"; readonly remainingMs: number | undefined },
+): Round {
+  return {
+    ...round,
+    seats: round.seats.with(index, vote.kind),
+    remainingMs: round.remainingMs.with(index, vote.remainingMs),
+  };
+}
 
 function seatOf(round: Round, index: number): Seat {
   const seat = round.seats[index];

@@ -14,8 +14,11 @@ import {
   type VoteReport,
 } from "../errors.js";
 import type { ResolvedAcquire } from "../options.js";
+import type { Calls, Standing } from "./calls.js";
 import type { Contact } from "./contact.js";
 import type { Reporter } from "./events.js";
+import type { Line, Place } from "./line.js";
+import type { Link } from "./link.js";
 import { startAttempt, type AttemptOutcome, type Grant, type Quorum } from "./poll.js";
 import { releaseEverywhere } from "./release.js";
 import { either, pause, type Interruption } from "./waiting.js";
@@ -28,6 +31,8 @@ export interface AcquireContext {
   readonly reporter: Reporter;
   readonly deployment: Deployment;
   readonly retry: RetryBounds;
+  readonly line: Line<Lost>;
+  readonly calls: Calls;
   /** The close of the locker. */
   readonly closing: Interruption;
 }
@@ -39,10 +44,14 @@ export interface Acquired {
   readonly waitedMs: number;
 }
 
-type Lost = Extract<AttemptOutcome, { kind: "lost" }>;
+/** A lost attempt. */
+export type Lost = Extract<AttemptOutcome, { kind: "lost" }>;
 
 /** Attempts without a pause in between while a new deployment is being started: two looks, the start, one more. */
 const FIRST_CONTACT_ATTEMPTS = 5;
+
+/** How often about to ask when backends call: calls may be lost, and an expiry calls nobody. */
+const CALLED_POLL_MS = 1_000;
 
 /**
  * Acquires the lock, within `options.waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED`, whichever the last
@@ -53,49 +62,102 @@ export async function acquireGrant(
   key: string,
   options: ResolvedAcquire,
 ): Promise<Acquired> {
-  const { system, contact } = context;
+  const { system } = context;
   const interruption = either(context.closing, options.signal);
   // By the clock that sees a suspend: one from before the call must not count as waiting, nor end the first attempt.
-  const startedAt = system.look();
+  const wait: Wait = { key, options, interruption, startedAt: system.look() };
+  // Who tries once has nobody to stand behind.
+  if (options.waitMs === 0) return attemptUntilWon(context, wait, undefined);
+  const place = context.line.enter(key);
+  try {
+    if (!(await place.turn(options.waitMs, interruption))) {
+      refuseInterrupted(context.closing, key, options.signal);
+      throw refusedInLine(context, wait, place.shown());
+    }
+    return await attemptUntilWon(context, wait, place);
+  } finally {
+    place.leave();
+  }
+}
+
+/** One call of {@link acquireGrant}. */
+interface Wait {
+  readonly key: string;
+  readonly options: ResolvedAcquire;
+  readonly interruption: Interruption;
+  readonly startedAt: Instant;
+}
+
+async function attemptUntilWon(
+  context: AcquireContext,
+  wait: Wait,
+  place: Place<Lost> | undefined,
+): Promise<Acquired> {
+  const { system, contact, quorum } = context;
+  const { key, options, interruption, startedAt } = wait;
   let firstContact = 0;
   /** What the last attempt showed that was not cut short by the end of the wait. */
   let shown: Lost | undefined;
-  for (let attempts = 1; ; attempts++) {
-    refuseInterrupted(context.closing, key, options.signal);
-    const attemptAt = system.now();
-    const deadlineMs = deadline(context, options, startedAt);
-    const attempt = startAttempt(context.quorum, { key, ttlMs: options.ttlMs, deadlineMs });
-    const stop = interruption.listen(() => attempt.abandon());
-    const outcome = await attempt.outcome;
-    stop();
-    if (outcome.kind === "won") {
-      if (!interruption.interrupted()) {
-        return { grant: outcome.grant, attempts, waitedMs: elapsedMs(startedAt, system.now()) };
-      }
-      // Won in the very turn in which nobody wants it any more.
-      outcome.grant.over = true;
-      void releaseEverywhere(context.quorum, outcome.grant.claim, deadlineMs);
-    }
-    refuseInterrupted(context.closing, key, options.signal);
-    assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
-    if (outcome.problem !== undefined) throw outcome.problem;
-    if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
-      await contact.start(deadline(context, options, startedAt), interruption);
-      if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
+  /** In line on the backends, from the first time that somebody else has the lock. */
+  let standing: Standing | undefined;
+  /** The backends on which the ticket may still stand. */
+  let inLine = (_link: Link): boolean => true;
+  try {
+    for (let attempts = 1; ; attempts++) {
       refuseInterrupted(context.closing, key, options.signal);
+      const attemptAt = system.now();
+      const deadlineMs = deadline(context, options, startedAt);
+      const leftMs = options.waitMs - elapsedMs(startedAt, attemptAt);
+      const ticket = standing?.ticket(Math.max(1, leftMs));
+      const attempt = startAttempt(quorum, { key, ttlMs: options.ttlMs, deadlineMs, ticket });
+      const stop = interruption.listen(() => attempt.abandon());
+      const outcome = await attempt.outcome;
+      stop();
+      if (outcome.kind === "won") {
+        if (!interruption.interrupted()) {
+          if (standing !== undefined) {
+            const granted = votedAs("granted", outcome.grant.votes());
+            inLine = (link) => !granted(link);
+          }
+          return { grant: outcome.grant, attempts, waitedMs: elapsedMs(startedAt, system.now()) };
+        }
+        // Won in the very turn in which nobody wants it any more.
+        outcome.grant.over = true;
+        void releaseEverywhere(quorum, outcome.grant.claim, deadlineMs);
+      }
+      refuseInterrupted(context.closing, key, options.signal);
+      assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
+      if (outcome.problem !== undefined) throw outcome.problem;
+      if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
+        await contact.start(deadline(context, options, startedAt), interruption);
+        if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
+        refuseInterrupted(context.closing, key, options.signal);
+      }
+      const cutShort =
+        deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
+      if (!cutShort || shown === undefined) shown = outcome;
+      place?.show(shown);
+      const now = system.look();
+      const waitedMs = elapsedMs(startedAt, now);
+      const longest = options.waitMs - waitedMs - elapsedMs(attemptAt, now) - 1;
+      if (longest <= 0) throw refused(context, shown, { key, attempts, waitedMs });
+      if (standing === undefined && refusalReason(outcome.round) === "held") {
+        standing = context.calls.stand(key);
+        // Once more at once, to stand in line.
+        if (standing !== undefined) continue;
+      }
+      const called = standing?.isExpected(votedAs("held", outcome.votes)) === true;
+      const pauseMs = Math.min(pauseAfter(context, outcome.round, { attempts, called }), longest);
+      if (standing === undefined) await pause(system, pauseMs, interruption);
+      else await standing.pause(pauseMs, interruption);
     }
-    const cutShort =
-      deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
-    if (!cutShort || shown === undefined) shown = outcome;
-    const now = system.look();
-    const waitedMs = elapsedMs(startedAt, now);
-    const pauseMs = pauseAfter(context, outcome.round, {
-      attempts,
-      leftMs: options.waitMs - waitedMs - elapsedMs(attemptAt, now),
-    });
-    if (pauseMs === undefined) throw refused(context, shown, { key, attempts, waitedMs });
-    await pause(system, pauseMs, interruption);
+  } finally {
+    standing?.leave(inLine);
   }
+}
+
+function votedAs(vote: VoteReport["vote"], votes: readonly VoteReport[]): (link: Link) => boolean {
+  return ({ index }) => votes[index]?.vote === vote;
 }
 
 /** How long backends may take now. Without a wait an attempt may still take as long as its backends may. */
@@ -106,20 +168,33 @@ function deadline(context: AcquireContext, options: ResolvedAcquire, startedAt: 
   return Math.max(1, Math.min(deadlineMs, leftMs));
 }
 
-/** The pause before the next attempt in milliseconds; undefined when no time is left for one as long as the last. */
+/** The pause before the next attempt in milliseconds. `called`: a call is to be expected, so that asking is a backstop. */
 function pauseAfter(
   context: AcquireContext,
   round: Round,
-  so: { readonly attempts: number; readonly leftMs: number },
-): number | undefined {
-  const longest = so.leftMs - 1;
-  if (longest <= 0) return undefined;
+  so: { readonly attempts: number; readonly called: boolean },
+): number {
   const random = context.system.random();
-  const planned = retryDelayMs(so.attempts, context.retry, random);
+  const planned = so.called
+    ? CALLED_POLL_MS * (0.75 + random / 2)
+    : retryDelayMs(so.attempts, context.retry, random);
   const free = freeInMs(round);
   // Where the end of the other's lock is near, there is no point in sleeping far past it.
   const wanted = free === undefined ? planned : Math.min(planned, free + random * context.retry.delayMsMin);
-  return Math.min(Math.max(wanted, 1), longest);
+  return Math.max(wanted, 1);
+}
+
+/** The end of a wait in which earlier waiters of this locker were still waiting. */
+function refusedInLine(
+  context: AcquireContext,
+  { key, startedAt }: Wait,
+  shown: Lost | undefined,
+): LockHeldError | NoQuorumError | QuarantinedError {
+  const waitedMs = elapsedMs(startedAt, context.system.now());
+  const tries = { key, attempts: 0, waitedMs };
+  if (shown !== undefined) return refused(context, shown, tries);
+  context.reporter.emit("refused", () => ({ reason: "held", votes: [], ...tries }));
+  return new LockHeldError({ votes: [], retryAfterMs: undefined, ...tries });
 }
 
 function refused(

@@ -44,6 +44,10 @@ export interface Link {
   timedOut(fault: BackendError): void;
   /** Tells the backend, again and again until it answered or the debt no longer matters. */
   owe(debt: Debt): void;
+  /** Whether it calls those who wait. */
+  readonly calls: boolean;
+  /** Hears whom it calls; see `BackendSession.watch`. Returns how to stop. */
+  watch(listener: (ticket: string, inMs: number) => void): () => void;
   /** How many requests are unanswered. */
   inFlight(): number;
   /** Sends what is owed once more and closes the session; bounded by `withinMs`. */
@@ -202,6 +206,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       if (healthy !== false) becameFaulty(fault);
     },
     owe,
+    calls: session.watch !== undefined,
+    watch: (listener) => session.watch?.(listener) ?? (() => undefined),
     inFlight: () => inFlight,
     async close(withinMs: number): Promise<void> {
       if (closed) return;

@@ -26,6 +26,7 @@ import {
 import { adoptGrant } from "./adopt.js";
 import { acquireGrant, type AcquireContext } from "./acquire.js";
 import { bootstrapAll } from "./bootstrap.js";
+import { createCalls } from "./calls.js";
 import { createContact } from "./contact.js";
 import {
   createReporter,
@@ -41,6 +42,7 @@ import { handOverDeployment, readHandOver, type HandOver } from "./hand-over.js"
 import type { KeyReport } from "./inspect.js";
 import type { HeldLease, Lease } from "./lease.js";
 import { createLeases, type Leases } from "./leases.js";
+import { createLine } from "./line.js";
 import { createLink, type Link } from "./link.js";
 import type { KeyListing } from "./list.js";
 import { createOperator, type Operator } from "./operator.js";
@@ -190,6 +192,8 @@ class QuorumLocker implements Locker {
       reporter,
       deployment: resolved.deployment,
       retry: resolved.retry,
+      line: createLine(system),
+      calls: createCalls(quorum.links, quorum.quorum, system),
       closing: this.#closing,
     };
   }
@@ -329,6 +333,7 @@ class QuorumLocker implements Locker {
   async #closeOnce(): Promise<void> {
     this.#closing.interrupt();
     this.#leases.close();
+    this.#acquiring.calls.stop();
     await Promise.all(this.#parts.links.map((link) => link.close(CLOSE_WITHIN_MS)));
   }
 

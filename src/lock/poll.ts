@@ -3,7 +3,7 @@
  * that minted less than the token, and settles as soon as the verdict is known. Stragglers are never awaited; what
  * they still answer is cast too, and what they may hold after a lost attempt is released.
  */
-import type { AcquireReply, ExtendReply } from "../backend.js";
+import type { AcquireReply, ExtendReply, Ticket } from "../backend.js";
 import {
   castRaise,
   castVote,
@@ -39,6 +39,8 @@ export interface AttemptRequest {
   readonly ttlMs: number;
   /** How long any backend may take, in milliseconds. */
   readonly deadlineMs: number;
+  /** The waiter's place in line. */
+  readonly ticket?: Ticket | undefined;
 }
 
 /** A won attempt. Becomes a lease, which goes on listening to stragglers through it. */
@@ -257,7 +259,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 
   for (const link of links) {
     link.send(
-      (session) => session.acquire({ key, owner, ttlMs, proposal }),
+      (session) => session.acquire({ key, owner, ttlMs, proposal, ticket: request.ticket }),
       (reply) => onReply(link, reply),
       (fault) => onFault(link, fault),
     );

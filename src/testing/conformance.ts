@@ -7,6 +7,7 @@ import type { ConformanceCase } from "./conformance/case.js";
 import { expiryCases } from "./conformance/expiry-cases.js";
 import { extendCases } from "./conformance/extend-cases.js";
 import { keyCases } from "./conformance/key-cases.js";
+import { lineCases } from "./conformance/line-cases.js";
 import { markCases } from "./conformance/mark-cases.js";
 import { operatorCases } from "./conformance/operator-cases.js";
 import { quarantineCases } from "./conformance/quarantine-cases.js";
@@ -44,4 +45,5 @@ export const conformanceCases: readonly ConformanceCase[] = [
   ...quarantineCases,
   ...restartCases,
   ...operatorCases,
+  ...lineCases,
 ];

@@ -14,7 +14,7 @@ export interface NetworkDelay {
 }
 
 /** The operations of a session that travel. */
-export type Operation = Exclude<keyof BackendSession, "close">;
+export type Operation = Exclude<keyof BackendSession, "close" | "watch">;
 
 /** How often each operation was called, whatever became of it. */
 export type CallCounts = { readonly [Name in Operation]: number };
@@ -71,6 +71,7 @@ const NO_CALLS: CallCounts = {
   lift: 0,
   quarantine: 0,
   examine: 0,
+  leave: 0,
 };
 
 /** Of one caller that waits. */
@@ -164,6 +165,20 @@ export function faulty(backend: Backend, options: FaultyOptions = {}): FaultyBac
     return new BackendError("BACKEND_NOT_CONNECTED", { backend: backend.name, what });
   }
 
+  /** A call travels, and is lost, as a reply does. */
+  function watch(inner: BackendSession, listener: (ticket: string, inMs: number) => void): () => void {
+    const stop = inner.watch?.((ticket, inMs) => {
+      if (dead || waiting !== undefined || happens(replyLoss)) return;
+      const sentInLife = life;
+      void travel(delay.backMs)
+        .then(receive ?? (() => Promise.resolve()))
+        .then(() => {
+          if (life === sentInLife) listener(ticket, inMs);
+        });
+    });
+    return () => stop?.();
+  }
+
   function open(deployment: Deployment): BackendSession {
     const inner = backend.open(deployment);
     const own = new Set<Pending>();
@@ -200,6 +215,10 @@ export function faulty(backend: Backend, options: FaultyOptions = {}): FaultyBac
       lift: (key, token) => call("lift", () => inner.lift(key, token)),
       quarantine: () => call("quarantine", () => inner.quarantine()),
       examine: () => call("examine", () => inner.examine()),
+      ...(inner.watch === undefined ? {} : { watch: (listener) => watch(inner, listener) }),
+      ...(inner.leave === undefined
+        ? {}
+        : { leave: (key, ticket) => call("leave", async () => inner.leave?.(key, ticket)) }),
       async close(): Promise<void> {
         closed = true;
         failAll(own, "the session was closed");

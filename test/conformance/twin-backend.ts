@@ -81,7 +81,42 @@ export function twinBackend(
     return is("counter in 14 digits") ? BigInt(Number(Number(fence).toPrecision(14))) : fence;
   }
 
+  type Call = (ticket: string, inMs: number) => void;
+  interface Waiting {
+    key: string;
+    id: string;
+    since: bigint;
+    session: object;
+  }
+  let waiting: Waiting[] = [];
+  let keptFree: { key: string; id: string; session: object; until: number }[] = [];
+  let watchers: { session: object; call: Call }[] = [];
+
+  function keptFor(key: string): { id: string; session: object; until: number } | undefined {
+    keptFree = keptFree.filter(({ until }) => until > clock.nowMs() || is("endless reservation"));
+    return keptFree.find((each) => each.key === key);
+  }
+
+  function call({ id, session }: Waiting, inMs: number): void {
+    if (is("nobody is called")) return;
+    for (const each of watchers) if (each.session === session) each.call(id, inMs);
+  }
+
+  function callNext(key: string): void {
+    const line = waiting
+      .filter((each) => each.key === key)
+      .sort((a, b) => (a.since < b.since ? -1 : 1) * (is("tickets in any order") ? -1 : 1));
+    const [first, second] = line;
+    keptFree = keptFree.filter((each) => each.key !== key);
+    if (first === undefined) return;
+    waiting = waiting.filter((each) => each !== first);
+    if (!is("no reservation")) keptFree.push({ ...first, until: clock.nowMs() + 100 });
+    call(first, 0);
+    if (second !== undefined && !is("the second is not told")) call(second, 100);
+  }
+
   function open(deployment: Deployment): BackendSession {
+    const self = {};
     let cached: Mark | undefined;
 
     function use(row: Row): void {
@@ -139,13 +174,28 @@ export function twinBackend(
     }
 
     return {
-      async acquire({ key, owner, ttlMs, proposal }) {
+      async acquire({ key, owner, ttlMs, proposal, ticket }) {
         const current = is("acquire skips the mark") && mark === undefined ? undefined : currentMark();
         const identity = current === undefined ? { serverId: "", incarnation } : identityOf(current);
         const row = rowOf(key);
         const sameOwner = live(row) && row.owner === owner;
         const inQuarantine = current === undefined ? undefined : quarantined(current);
         if (inQuarantine !== undefined && !(sameOwner && is("survivor granted again"))) return inQuarantine;
+        const reserved = live(row) ? undefined : keptFor(key);
+        const isOurs = reserved?.session === self && reserved.id === ticket?.id;
+        const stands = (each: Waiting): boolean =>
+          each.key === key && each.session === self && each.id === ticket?.id;
+        if (ticket !== undefined) {
+          const left = waiting.filter((each) => !stands(each));
+          const gets = (!live(row) || row.owner === owner) && (reserved === undefined || isOurs);
+          if (!gets) waiting = [...left, { key, id: ticket.id, since: ticket.since, session: self }];
+          else if (!is("the lock leaves the ticket")) waiting = left;
+          else waiting = [...left, { key, id: ticket.id, since: ticket.since, session: self }];
+          if (gets) keptFree = keptFree.filter((each) => each.key !== key);
+        }
+        if (reserved !== undefined && !isOurs) {
+          return { kind: "held", remainingMs: reserved.until - clock.nowMs(), reserved: true, identity };
+        }
         const taken = live(row);
         if (is("acquire is not atomic")) await Promise.resolve();
         if (taken && row.owner !== owner && !is("acquire ignores the live lock")) {
@@ -223,6 +273,7 @@ export function twinBackend(
           return inQuarantine ?? { kind: "not-owner", identity };
         }
         if (inQuarantine !== undefined && !(mayHeal && is("heal in quarantine"))) return inQuarantine;
+        if (keptFor(key) !== undefined && !is("reservation healed")) return { kind: "not-owner", identity };
         const heals = (mayHeal || is("extend always heals")) && !is("extend never heals");
         if (!heals) return { kind: "not-owner", identity };
         row.F = is("heal lowers the counter") ? token : max(row.F, token);
@@ -246,6 +297,7 @@ export function twinBackend(
         row.locked = false;
         if (is("release drops the counter")) row.F = 0n;
         if (!is("retention not renewed by release")) use(row);
+        callNext(key);
         return "released";
       },
 
@@ -256,11 +308,16 @@ export function twinBackend(
         row.locked = false;
         if (is("force release drops the counter")) row.F = 0n;
         use(row);
+        if (!is("forced release calls nobody")) callNext(key);
         return true;
       },
 
       async inspect(key) {
         const row = rowOf(key);
+        const reserved = keptFor(key);
+        if (!live(row) && reserved !== undefined && is("reservation shown as a lock")) {
+          return { lock: { owner: "r", fence: 1n, remainingMs: 1 }, counter: row.F };
+        }
         if (!live(row) && !(is("inspect shows expired locks") && row.locked)) {
           return { lock: undefined, counter: is("inspect hides the counter") ? 0n : row.F };
         }
@@ -331,6 +388,25 @@ export function twinBackend(
         return { server: "twin", wallMs: Number(clock.wallMicros() / 1000n), findings: [] };
       },
 
+      watch(listener) {
+        const entry = { session: self, call: listener };
+        watchers.push(entry);
+        return () => {
+          watchers = watchers.filter((each) => each !== entry);
+        };
+      },
+
+      async leave(key, ticket) {
+        if (is("leaving does nothing")) return;
+        if (!is("leaving drops the reservation only")) {
+          waiting = waiting.filter((each) => each.key !== key || each.session !== self || each.id !== ticket);
+        }
+        const reserved = keptFor(key);
+        if (reserved?.session !== self || reserved.id !== ticket) return;
+        if (is("leaving drops the reservation only")) keptFree = keptFree.filter((each) => each.key !== key);
+        else callNext(key);
+      },
+
       async close() {
         if (is("close forgets")) rows = [];
       },
@@ -346,6 +422,7 @@ export function twinBackend(
       expiryClock: "monotonic",
       durable,
       lists: true,
+      wakes: true,
       atomicStep: "one turn of the event loop",
       acquireRoundTrips: 0,
     },
@@ -356,6 +433,8 @@ export function twinBackend(
       if (!is("one incarnation for ever")) incarnation = world.incarnation();
       if (memoryIs === "kept") return;
       rows = [];
+      waiting = [];
+      keptFree = [];
       mark = undefined;
     },
   };

@@ -17,6 +17,7 @@ import {
   expectFault,
   figure,
   grant,
+  proposal,
   SERVERS,
   test,
   timed,
@@ -341,6 +342,8 @@ await describeWithServer("redis-7", "a connection that breaks", () => {
 });
 
 /** The line of `docs/adapters/redis.md`, for a user `locks`. */
+/** What calls to waiters need; without it they ask now and then. */
+const LINE = "&ql:i:* +subscribe +publish +zadd +zrem +zpopmin +zrange";
 const LEAST = "on >secret ~{ql:* ~ql:mark +evalsha +eval +info +get +set +del +pttl +pexpire +time";
 const COMMANDS = ["evalsha", "eval", "info", "get", "set", "del", "pttl", "pexpire", "time"];
 
@@ -349,11 +352,24 @@ for (const name of SERVERS) {
     const as = { username: "locks", password: "secret" };
 
     test("suffices for everything, and what it lacks is not needed", async ({ server, client, session }) => {
-      const redisServer = await server({ server: serverName, aclLines: [`user locks ${LEAST}`] });
-      await useAll(session(redis(client(redisServer, as))), redisServer.cli);
+      const redisServer = await server({ server: serverName, aclLines: [`user locks ${LEAST} ${LINE}`] });
+      const opened = session(redis(client(redisServer, as)));
+      await useAll(opened, redisServer.cli);
+      expect(await isCalled(opened), "somebody who waits is called").toBe(true);
       const denied = (await redisServer.cli("ACL", "LOG")) as unknown[][];
       const ofOurs = denied.filter((entry) => !String(entry).includes("client|setinfo"));
       expect(ofOurs, "denied, but for what the client does as a courtesy").toEqual([]);
+    });
+
+    test("without the rights for the line everything works, and nobody is called", async ({
+      server,
+      client,
+      session,
+    }) => {
+      const redisServer = await server({ server: serverName, aclLines: [`user locks ${LEAST}`] });
+      const opened = session(redis(client(redisServer, as)));
+      await useAll(opened, redisServer.cli);
+      expect(await isCalled(opened)).toBe(false);
     });
 
     test("suffices for a stock client too", async ({ server, stockClient, session }) => {
@@ -417,6 +433,24 @@ for (const name of SERVERS) {
 }
 
 /** Every operation there is, the rare branches too. */
+/** Whether a waiter hears of a release, within a second. */
+async function isCalled(session: BackendSession): Promise<boolean> {
+  let called = false;
+  const stop = session.watch?.(() => {
+    called = true;
+  });
+  const ticket = { id: "1", since: 1n, waitsMs: 1_000 };
+  for (let tries = 0; tries < 20 && !called; tries++) {
+    const key = `line-${tries}`;
+    await acquire(session, key);
+    await session.acquire({ key, owner: BOB, ttlMs: 1_000, proposal: proposal(), ticket });
+    await session.release(key, ALICE);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  stop?.();
+  return called;
+}
+
 async function useAll(
   session: BackendSession,
   cli: (...args: (string | number)[]) => Promise<unknown>,

@@ -4,7 +4,9 @@
 // same port after a restart (testcontainers' own restart() changes a mapped port), same files, and replicas, sentinels and clusters find
 // each other on 127.0.0.1. Supported: all operations of the harness. Not supported: engines whose "host" is a virtual machine (Docker Desktop
 // unless its host networking is switched on) and engines on another machine.
+import { createWriteStream } from "node:fs";
 import { GenericContainer } from "testcontainers";
+import { recipes } from "../../scripts/servers/recipes.mjs";
 import { runBounded } from "../../scripts/servers/run-bounded.mjs";
 import { logOf, type Body, type Launch } from "./server-body.ts";
 
@@ -13,18 +15,25 @@ const dockerTimeoutMs = 20_000;
 export async function startContainer(launch: Launch): Promise<Body> {
   const { server, dir } = launch;
   if (server.image === undefined) throw new Error(`${server.name} has no image`);
-  const program = server.name.startsWith("valkey") ? "valkey-server" : "redis-server";
-  const container = await new GenericContainer(server.image)
+  const { program, imageWithoutShell } = recipes[server.name];
+  const unstarted = new GenericContainer(server.image)
     .withNetworkMode("host")
     .withUser(`${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`)
     .withBindMounts([{ source: dir, target: dir, mode: "rw" }])
     .withWorkingDir(dir)
-    .withEnvironment({ ...server.env, ...launch.env })
-    // Not the image's own entry point: that one changes users and owners. The output goes where a process' output goes. No port is exposed,
-    // so testcontainers waits for nothing here; readiness is the caller's question.
-    .withEntrypoint(["/bin/sh", "-c", `exec "$0" "$@" >>"${logOf(dir)}" 2>&1`])
-    .withCommand([program, ...launch.args])
-    .start();
+    .withEnvironment({ ...server.env, ...launch.env });
+  // Not the image's own entry point: that one changes users and owners. The output goes where a process' output goes. No port is exposed,
+  // so testcontainers waits for nothing here; readiness is the caller's question.
+  const container = await (
+    imageWithoutShell
+      ? unstarted
+          .withEntrypoint([program])
+          .withCommand([...launch.args])
+          .withLogConsumer((output) => output.pipe(createWriteStream(logOf(dir), { flags: "a" })))
+      : unstarted
+          .withEntrypoint(["/bin/sh", "-c", `exec "$0" "$@" >>"${logOf(dir)}" 2>&1`])
+          .withCommand([program, ...launch.args])
+  ).start();
   const id = container.getId();
   const running = async (): Promise<boolean> => (await state(id)) !== undefined;
   return {

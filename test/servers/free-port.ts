@@ -1,26 +1,2 @@
-// Loopback ports for servers that are killed and started again on the same port.
-import { randomInt } from "node:crypto";
-import { createServer } from "node:net";
-
-/**
- * A port that was free a moment ago; two processes may be told the same one, so the caller tries again when it turns out to be taken.
- *
- * It lies below the range the kernel gives to outgoing connections (32768 and up on Linux). In that range two things go wrong while a
- * server is down: a client's own connection may occupy the port, and a client that keeps dialling the dead port is sooner or later
- * given that very port as its own and connects to itself.
- */
-export async function freePort(): Promise<number> {
-  for (let attempt = 0; attempt < 100; attempt += 1) {
-    const port = randomInt(12_000, 22_000);
-    if (await canListen(port)) return port;
-  }
-  throw new Error("no free port among 100 tried between 12000 and 22000");
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
-}
+// For tests; benchmarks, which are plain JavaScript, take the same from the other file.
+export { freePort } from "./free-port.mjs";

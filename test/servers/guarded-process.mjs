@@ -5,11 +5,23 @@ import { spawn } from "node:child_process";
 
 // The shell forks a guard that reads a pipe from us and then becomes the program itself, so the pid is the program's own. A line means that
 // the program ended and was reaped; the end of the pipe without a line means that we are gone. A guard is there before the program
-// starts and holds no lock on it: it kills also a stopped process. The guard ignores what a terminal sends to the whole group.
+// starts and holds no lock on it: it kills also a stopped process, and the processes that the program has started, which may be stopped too and
+// would not notice. It is no child of the program (hence the second pair of parentheses), and ignores what a terminal sends to the whole group.
 const guardScript = `
-  ( trap '' HUP INT TERM
-    read -r _ || { kill -9 $$; rm -rf -- "$0"; }
-  ) <&3 >/dev/null 2>&1 &
+  ( ( trap '' HUP INT TERM
+      read -r _ || {
+        kill -STOP $$
+        children=
+        for stat in /proc/[0-9]*/stat; do
+          read -r line <"$stat" || continue
+          set -- \${line##*) }
+          pid=\${stat#/proc/}
+          [ "$2" = "$$" ] && children="$children \${pid%/stat}"
+        done
+        kill -9 $$ $children
+        rm -rf -- "$0"
+      }
+    ) <&3 >/dev/null 2>&1 & )
   exec "$@" 3<&-
 `;
 

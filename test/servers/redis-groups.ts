@@ -57,6 +57,7 @@ export async function startSentinel(options: { server?: ServerName } = {}): Prom
         `sentinel failover-timeout ${masterName} 5000`,
       ],
       args: ["--sentinel"],
+      keepsData: true,
       env: {},
       port: undefined,
       auth: undefined,

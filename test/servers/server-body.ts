@@ -1,8 +1,9 @@
 // What runs a server: a process of this machine, or a container. Everything above this file treats both the same.
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { ResolvedServer } from "../../scripts/servers.mjs";
-import { signal, startGuarded } from "./guarded-process.mjs";
+import { startGuarded } from "./guarded-process.mjs";
+import { freezeTree, killTree, thawTree } from "./process-tree.mjs";
 import { waitUntil } from "./wait-until.ts";
 
 export interface Body {
@@ -55,14 +56,11 @@ function startProcess(launch: Launch): Body {
       running: async () => child.running(),
       freeze: async () => {
         if (!child.running()) throw new Error(`server ${child.pid} is not running and cannot be frozen`);
-        signal(child.pid, "SIGSTOP");
-        await waitUntil({ what: `server ${child.pid} stopped`, timeoutMs: 5000 }, async () =>
-          isStopped(child.pid),
-        );
+        await freezeTree(child.pid);
       },
-      thaw: async () => void (child.running() && signal(child.pid, "SIGCONT")),
+      thaw: async () => void (child.running() && thawTree(child.pid)),
       kill: async () => {
-        if (child.running()) signal(child.pid, "SIGKILL");
+        if (child.running()) await killTree(child.pid);
         await waitUntil(
           { what: `server ${child.pid} gone`, timeoutMs: 10_000 },
           async () => !child.running(),
@@ -72,12 +70,4 @@ function startProcess(launch: Launch): Body {
   } finally {
     closeSync(output);
   }
-}
-
-/** The signal is only sent when kill() returns; a busy server on another core may answer one more command before it stops. */
-function isStopped(pid: number): boolean {
-  if (process.platform !== "linux") return true;
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  // The name of the process, in parentheses, may itself hold spaces.
-  return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
 }

@@ -2,17 +2,21 @@
 // starter. Plain JavaScript, because benchmarks run it too and Node 20 runs no TypeScript.
 // @ts-check
 import { execFile } from "node:child_process";
-import { chownSync, closeSync, cpSync, mkdirSync, openSync, readFileSync, readdirSync } from "node:fs";
+import { chownSync, closeSync, cpSync, fstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { resolveServer } from "../../scripts/servers.mjs";
-import { signal, startGuarded } from "./guarded-process.mjs";
+import { freePort } from "./free-port.mjs";
+import { startGuarded } from "./guarded-process.mjs";
+import { freezeTree, killTree, thawTree } from "./process-tree.mjs";
 
 /** @typedef {import("../../scripts/servers.mjs").ResolvedServer} ResolvedServer */
+/** @typedef {import("./guarded-process.mjs").GuardedProcess} GuardedProcess */
+/** @typedef {{ dir: string, plan: Plan, port: number }} Place */
 
 /**
  * @typedef {object} RunningSql
@@ -20,10 +24,23 @@ import { signal, startGuarded } from "./guarded-process.mjs";
  * @property {string} version
  * @property {number} port
  * @property {string} url for a user with all rights on a database of the server's own
- * @property {number} pid
+ * @property {number} pid of its first process; another one after `restart`
  * @property {string} dir
+ * @property {true} keepsData
+ * @property {() => Promise<void>} freeze SIGSTOP to all its processes; resolves when they have stopped
+ * @property {() => Promise<void>} thaw
+ * @property {() => Promise<void>} kill SIGKILL, frozen or not; resolves when all its processes are gone
+ * @property {(memory: "kept" | "lost") => Promise<void>} restart kills (if it runs) and starts again on the same port, with its data or
+ *   with none
  * @property {() => string} log what the server has printed so far
  * @property {() => Promise<void>} stop kills it and removes the folder; may be called again
+ */
+
+/**
+ * @typedef {object} SqlOptions
+ * @property {readonly string[]} [args] further arguments
+ * @property {number} [port] default: one that is free
+ * @property {Readonly<Record<string, string>>} [env] laid over this process's environment
  */
 
 /**
@@ -33,6 +50,9 @@ import { signal, startGuarded } from "./guarded-process.mjs";
  * @property {number | undefined} uid who runs it
  * @property {string} url without the port, which stands as PORT
  * @property {readonly string[]} args
+ * @property {Readonly<Record<string, string>>} env
+ * @property {number | undefined} port
+ * @property {() => Promise<void>} wipe makes the data folder that of a first start
  */
 
 const run = promisify(execFile);
@@ -45,7 +65,7 @@ const unprivilegedUid = 65_534;
 
 /**
  * PostgreSQL with `trust` on loopback. It refuses to run as root, who then runs it as an unprivileged user.
- * @param {{ args?: readonly string[], uid?: number }} [options] further arguments; `uid` for a test of this harness
+ * @param {SqlOptions & { uid?: number }} [options] `uid` for a test of this harness
  * @returns {Promise<RunningSql>}
  */
 export async function startPostgres(options = {}) {
@@ -54,40 +74,35 @@ export async function startPostgres(options = {}) {
   const dir = await ownFolder(uid);
   return orRemove(dir, async () => {
     const command = await reachable(found, { dir, uid });
-    const init = [
-      "-D",
-      join(dir, "data"),
-      "-A",
-      "trust",
-      "-U",
-      "postgres",
-      "-E",
-      "UTF8",
-      "--no-locale",
-      "--no-sync",
-    ];
+    const data = join(dir, "data");
+    const init = ["-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"];
     const as = uid === undefined ? {} : { uid, gid: uid };
     const initdb = join(dirname(command), "initdb");
-    await run(initdb, init, {
-      cwd: dir,
-      timeout: initTimeoutMs,
-      env: { ...process.env, ...found.env },
-      ...as,
-    });
-    const args = ["-D", join(dir, "data"), "-h", "127.0.0.1", "-k", dir, "-c", "shared_buffers=32MB"];
+    const args = ["-D", data, "-h", "127.0.0.1", "-k", dir, "-c", "shared_buffers=32MB"];
     return start(dir, {
       server: "postgres",
       found: { ...found, command },
       uid,
       url: "postgres://postgres@127.0.0.1:PORT/postgres",
       args: [...args, "-c", "max_connections=60", ...(options.args ?? [])],
+      env: options.env ?? {},
+      port: options.port,
+      wipe: async () => {
+        await rm(data, { recursive: true, force: true });
+        await run(initdb, init, {
+          cwd: dir,
+          timeout: initTimeoutMs,
+          env: { ...process.env, ...found.env },
+          ...as,
+        });
+      },
     });
   });
 }
 
 /**
  * MariaDB with InnoDB and a user "test" who may do everything.
- * @param {{ args?: readonly string[] }} [options] further arguments
+ * @param {SqlOptions} [options]
  * @returns {Promise<RunningSql>}
  */
 export async function startMariadb(options = {}) {
@@ -97,7 +112,6 @@ export async function startMariadb(options = {}) {
     const top = dirname(dirname(found.command));
     const share = join(top, "share", "mysql");
     const data = join(dir, "data");
-    mkdirSync(data);
     const where = [
       "--no-defaults",
       `--basedir=${top}`,
@@ -105,6 +119,8 @@ export async function startMariadb(options = {}) {
       `--lc-messages-dir=${share}`,
       `--character-sets-dir=${join(share, "charsets")}`,
       `--pid-file=${join(dir, "pid")}`,
+      // In a shared one every start removes the tables of the others.
+      `--tmpdir=${dir}`,
       "--innodb-buffer-pool-size=64M",
       "--innodb-log-file-size=16M",
       // It takes root only when told so.
@@ -116,13 +132,6 @@ export async function startMariadb(options = {}) {
       "mysql_system_tables_data.sql",
     ];
     const sql = tables.map((file) => readFileSync(join(share, file), "utf8")).join("\n");
-    const bootstrap = run(found.command, [...where, "--bootstrap"], {
-      cwd: dir,
-      timeout: initTimeoutMs,
-      env: { ...process.env, ...found.env },
-    });
-    bootstrap.child.stdin?.end(`CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n${sql}`);
-    await bootstrap;
     const users = join(dir, "users.sql");
     await writeFile(
       users,
@@ -141,6 +150,19 @@ export async function startMariadb(options = {}) {
         `--init-file=${users}`,
         ...(options.args ?? []),
       ],
+      env: options.env ?? {},
+      port: options.port,
+      wipe: async () => {
+        await rm(data, { recursive: true, force: true });
+        mkdirSync(data);
+        const bootstrap = run(found.command, [...where, "--bootstrap"], {
+          cwd: dir,
+          timeout: initTimeoutMs,
+          env: { ...process.env, ...found.env },
+        });
+        bootstrap.child.stdin?.end(`CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n${sql}`);
+        await bootstrap;
+      },
     });
   });
 }
@@ -189,72 +211,122 @@ async function reachable(found, where) {
 
 /** @param {string} dir @param {Plan} plan @returns {Promise<RunningSql>} */
 async function start(dir, plan) {
+  await plan.wipe();
+  const { port, process: first } = await startSomewhere(dir, plan);
+  let current = first;
+  /** @type {Promise<void> | undefined} */
+  let stopping;
+  const stopNow = async () => {
+    await kill(current);
+    await rm(dir, { recursive: true, force: true });
+  };
+  return {
+    server: plan.server,
+    version: plan.found.version,
+    port,
+    url: plan.url.replace("PORT", String(port)),
+    get pid() {
+      return current.pid;
+    },
+    dir,
+    keepsData: true,
+    freeze: async () => {
+      if (!current.running()) throw new Error(`server ${current.pid} is not running and cannot be frozen`);
+      await freezeTree(current.pid);
+    },
+    thaw: async () => {
+      if (current.running()) thawTree(current.pid);
+    },
+    kill: () => kill(current),
+    restart: async (memory) => {
+      if (stopping !== undefined) throw new Error(`the server of port ${port} was stopped for good`);
+      await kill(current);
+      if (memory === "lost") await plan.wipe();
+      const next = await startOnSamePort({ dir, plan, port });
+      current = next;
+      // A test that failed meanwhile may have stopped the server that was not there yet.
+      if (stopping !== undefined) await kill(next);
+    },
+    log: () => logIn(dir),
+    stop: () => (stopping ??= stopNow()),
+  };
+}
+
+/** @param {string} dir @param {Plan} plan @returns {Promise<{ port: number, process: GuardedProcess }>} */
+async function startSomewhere(dir, plan) {
   for (let attempt = 1; ; attempt += 1) {
-    const port = await freePort();
-    const output = openSync(join(dir, "server.log"), "a");
-    const portArgs = plan.server === "postgres" ? ["-p", String(port)] : [`--port=${port}`];
-    const child = startGuarded(
-      { command: plan.found.command, args: [...plan.args, ...portArgs], env: plan.found.env, uid: plan.uid },
-      { folder: dir, output },
-    );
-    closeSync(output);
-    const log = () => readFileSync(join(dir, "server.log"), "utf8");
-    const kill = async () => {
-      const others = childrenOf(child.pid);
-      if (child.running()) signal(child.pid, "SIGKILL");
-      // Not `ended`: nothing else may keep this process alive meanwhile.
-      while (child.running()) await sleep(5);
-      // PostgreSQL's own children notice it and end by themselves; until then they write.
-      for (
-        let tries = 0;
-        tries < 500 && others.some((pid) => signal(pid, /** @type {never} */ (0)));
-        tries += 1
-      )
-        await sleep(10);
-    };
+    const port = plan.port ?? (await freePort());
     try {
-      await untilReady({ child, port, log, server: plan.server });
+      return { port, process: await launch({ dir, plan, port }) };
     } catch (error) {
-      await kill();
-      if (/address already in use|Can't start server: Bind/i.test(log()) && attempt < startAttempts) continue;
-      throw error;
+      if (!(error instanceof PortTaken) || plan.port !== undefined || attempt === startAttempts) throw error;
     }
-    /** @type {Promise<void> | undefined} */
-    let stopping;
-    const stop = async () => {
-      await kill();
-      await rm(dir, { recursive: true, force: true });
-    };
-    return {
-      server: plan.server,
-      version: plan.found.version,
-      port,
-      url: plan.url.replace("PORT", String(port)),
-      pid: child.pid,
-      dir,
-      log,
-      stop: () => (stopping ??= stop()),
-    };
   }
 }
 
-/** @param {number} pid @returns {number[]} */
-function childrenOf(pid) {
-  if (process.platform !== "linux") return [];
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((each) => {
-      try {
-        const stat = readFileSync(`/proc/${each}/stat`, "latin1");
-        return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === pid;
-      } catch {
-        return false;
-      }
-    });
+/** The port belongs to this server, so whoever has it for the moment will give it back. @param {Place} place */
+async function startOnSamePort(place) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await launch(place);
+    } catch (error) {
+      if (!(error instanceof PortTaken) || attempt === startAttempts) throw error;
+      await sleep(100);
+    }
+  }
 }
 
-/** @param {{ child: import("./guarded-process.mjs").GuardedProcess, port: number, log: () => string, server: "postgres" | "mariadb" }} what */
+class PortTaken extends Error {
+  /** @override */
+  name = "PortTaken";
+}
+
+/** @param {Place} place @returns {Promise<GuardedProcess>} */
+async function launch(place) {
+  const { dir, plan, port } = place;
+  const output = openSync(join(dir, "server.log"), "a");
+  const logStart = fstatSync(output).size;
+  const portArgs = plan.server === "postgres" ? ["-p", String(port)] : [`--port=${port}`];
+  const started = startGuarded(
+    {
+      command: plan.found.command,
+      args: [...plan.args, ...portArgs],
+      env: { ...plan.found.env, ...plan.env },
+      uid: plan.uid,
+    },
+    { folder: dir, output },
+  );
+  closeSync(output);
+  // Of this start only: an earlier one said that it was ready, too.
+  const log = () => readFileSync(join(dir, "server.log")).subarray(logStart).toString();
+  try {
+    await untilReady({ child: started, port, log, server: plan.server });
+    return started;
+  } catch (error) {
+    await kill(started);
+    if (/address already in use|Can't start server: Bind/i.test(log()))
+      throw new PortTaken(`port ${port} is taken; the server said:\n${log()}`, { cause: error });
+    throw error;
+  }
+}
+
+/** @param {GuardedProcess} server */
+async function kill(server) {
+  if (server.running()) await killTree(server.pid);
+  // Not `ended`: nothing else may keep this process alive meanwhile.
+  while (server.running()) await sleep(5);
+}
+
+/** @param {string} dir */
+function logIn(dir) {
+  try {
+    return readFileSync(join(dir, "server.log"), "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** @param {{ child: GuardedProcess, port: number, log: () => string, server: "postgres" | "mariadb" }} what */
 async function untilReady(what) {
   const deadlineMs = performance.now() + readyTimeoutMs;
   const phrase =
@@ -276,17 +348,5 @@ function accepts(port) {
       resolve(true);
     });
     socket.once("error", () => resolve(false));
-  });
-}
-
-/** @returns {Promise<number>} */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = /** @type {import("node:net").AddressInfo} */ (probe.address());
-      probe.close(() => resolve(address.port));
-    });
   });
 }

@@ -1,6 +1,6 @@
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdtemp, rm } from "node:fs/promises";
+import { chmod, cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -98,6 +98,17 @@ await describeWithServer("mariadb", "the harness", () => {
 
   test("says what the server said when it does not start", async () => {
     await expect(startMariadb({ args: ["--no-such-option"] })).rejects.toThrow("no-such-option");
+  });
+
+  test("leaves the temporary tables of other servers alone", async () => {
+    const theirs = join(tmpdir(), `#sql-quorum-lock-${process.pid}.MAD`);
+    await writeFile(theirs, "");
+    try {
+      await (await startMariadb()).stop();
+      expect(existsSync(theirs)).toBe(true);
+    } finally {
+      await rm(theirs, { force: true });
+    }
   });
 
   test.skipIf(!open)("starts it for an unprivileged user as well", async () => {

@@ -39,6 +39,7 @@ export function startRedis(options: RedisOptions = {}): Promise<RunningRedis> {
     args: options.args ?? [],
     env: options.env ?? {},
     port: options.port,
+    keepsData: options.appendOnly === "always",
     auth: aclLines.length > 0 ? ["harness", harnessSecret] : password === undefined ? undefined : [password],
     credentials: password === undefined ? "" : `:${encodeURIComponent(password)}@`,
   });

@@ -69,6 +69,7 @@ describe("a faulty backend", () => {
       lift: 0,
       quarantine: 0,
       examine: 0,
+      leave: 0,
     });
   });
 

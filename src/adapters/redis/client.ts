@@ -8,6 +8,8 @@ export interface RedisLike {
   evalsha(sha: string, keys: number, ...args: string[]): Promise<unknown>;
   eval(lua: string, keys: number, ...args: string[]): Promise<unknown>;
   call(command: string, ...args: string[]): Promise<unknown>;
+  /** Missing in a client that cannot; nobody is woken by it then. */
+  subscribe?(channel: string): Promise<unknown>;
   connect(): Promise<void>;
   disconnect(reconnect?: boolean): void;
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- Redis and Cluster take different arguments
@@ -105,6 +107,7 @@ export function safeDuplicate(client: RedisLike): RedisLike {
     ...recommendedRedisOptions(),
     lazyConnect: true,
     enableAutoPipelining: false,
+    autoResubscribe: false,
     // A master that was demoted answers READONLY until the connection is made anew, to the new one.
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
     // Sentinel checks the role with it.

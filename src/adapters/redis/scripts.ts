@@ -3,7 +3,9 @@
  * and a counter `{p:KEY}:f` that outlives it; the server has one mark. Numbers are doubles in Lua, exact to 2^53.
  * Needs Redis 7 or Valkey: scripts that read TIME and write, and SET with GET.
  *
- * Replies are one string, its first character the kind: g granted, h held, q quarantined, m another mark than the
+ * A lock may be a reservation, "r|ticket": no lock to anybody, held to all but one. The line `{p:KEY}:w` is a sorted set.
+ *
+ * Replies are one string, its first character the kind: g granted, h held, k kept for another in line, q quarantined, m another mark than the
  * client knows, r raised, e extended, c created anew, d released (deleted), n not owner or refused, x a counter that is broken, w a value that
  * is no lock under the key of one.
  */
@@ -18,6 +20,12 @@ export interface Script {
 function script(lua: string): Script {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") };
 }
+
+/**
+ * For how long a key is kept for the waiter whose turn it is, in milliseconds: enough for a call and an acquire between
+ * distant places. A waiter that died costs those behind it this much.
+ */
+export const RESERVATION_MS = 100;
 
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
@@ -47,16 +55,22 @@ end`;
  * else's: it is put back, and must not expire.
  */
 const ACQUIRE_ONE = `
-local function acquire(lock, counter, owner, ttl, proposal)
+local function acquire(lock, counter, owner, ttl, proposal, ticket, since, waitsMs)
   local waits = quarantine()
   if waits then return waits end
   local l = redis.call('GET', lock)
-  if l then
+  if l and l ~= 'r|' .. (ticket or '') then
     local mine = owner .. '|'
     if string.sub(l, 1, #mine) == mine then return 'g' .. string.sub(l, #mine + 1) end
     if not string.find(l, '|%d+$') then return 'w' end
-    return 'h' .. redis.call('PTTL', lock)
+    if ticket then
+      local line = string.sub(lock, 1, -2) .. 'w'
+      redis.pcall('ZADD', line, since, ticket)
+      if redis.call('PTTL', line) < tonumber(waitsMs) then redis.call('PEXPIRE', line, waitsMs) end
+    end
+    return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
   end
+  if ticket then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
   local p, at = tonumber(proposal), now()
   if p < at - skew then p = at - skew elseif p > at + skew then p = at + skew end
   local fence = string.format('%.0f', p)
@@ -114,20 +128,42 @@ local function extend(lock, counter, owner, ttl, token, mayHeal)
   return 'c'
 end`;
 
+/**
+ * What follows a lock: a reservation for the first in line, in the lock's own place, so that an acquire finds it with
+ * the look that it takes anyway; or nothing. A ticket is "channel|id". The second in line hears when it may try. All of
+ * the line by pcall: where it is forbidden, foreign or out of memory, a lock is freed all the same.
+ */
+const FREE_ONE = `
+local function call(ticket, inMs)
+  local channel, id = string.match(ticket, '^(.*)|(%d+)$')
+  if channel then redis.pcall('PUBLISH', channel, id .. ' ' .. inMs) end
+end
+local function free(lock)
+  local line = string.sub(lock, 1, -2) .. 'w'
+  local first = redis.pcall('ZPOPMIN', line)[1]
+  if not first or redis.pcall('SET', lock, 'r|' .. first, 'PX', ${RESERVATION_MS}).err then
+    redis.call('DEL', lock)
+    return
+  end
+  call(first, 0)
+  local second = redis.pcall('ZRANGE', line, 0, 0)[1]
+  if second then call(second, ${RESERVATION_MS}) end
+end`;
+
 /** Harmless under any mark, since an owner is used once. XX: a counter that does not expire is not ours. */
-const RELEASE_ONE = `
+const RELEASE_ONE = `${FREE_ONE}
 local function release(lock, counter, owner, keepMs)
   local l = redis.call('GET', lock)
   local mine = owner .. '|'
   if not l or string.sub(l, 1, #mine) ~= mine then return 'n' end
   redis.call('PEXPIRE', counter, keepMs, 'XX')
-  redis.call('DEL', lock)
+  free(lock)
   return 'd'
 end`;
 
-/** KEYS lock counter [mark]; ARGV header, owner ttlMs proposal. */
+/** KEYS lock counter [mark]; ARGV header, owner ttlMs proposal [ticket since waitsMs]. */
 export const ACQUIRE: Script = script(`${COMPARE_MARK}${HEADER}${ACQUIRE_ONE}
-return acquire(KEYS[1], KEYS[2], ARGV[5], ARGV[6], ARGV[7])`);
+return acquire(KEYS[1], KEYS[2], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10])`);
 
 /** KEYS lock counter [mark]; ARGV header, owner|fence token. */
 export const RAISE: Script = script(`${COMPARE_MARK}${HEADER}${REMEMBER_ONE}${RAISE_ONE}
@@ -142,7 +178,7 @@ export const RELEASE: Script = script(`${RELEASE_ONE}
 return release(KEYS[1], KEYS[2], ARGV[1], ARGV[2])`);
 
 /** The letters by which a batch tells its operations apart. */
-export const BATCHED = { acquire: "a", raise: "r", extend: "e", release: "x" } as const;
+export const BATCHED = { acquire: "a", wait: "t", raise: "r", extend: "e", release: "x" } as const;
 
 /**
  * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each; ARGV header, then
@@ -161,6 +197,11 @@ for k = 2, #KEYS, 2 do
   elseif letter == 'a' then
     if known then ok, answer = pcall(acquire, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
     i = i + 4
+  elseif letter == 't' then
+    if known then
+      ok, answer = pcall(acquire, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+    end
+    i = i + 7
   elseif letter == 'e' then
     if known then ok, answer = pcall(extend, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
     i = i + 5
@@ -175,13 +216,19 @@ end
 return answers`);
 
 /** KEYS lock counter; ARGV retentionMs. What is no lock is not deleted. */
-export const FORCE_RELEASE: Script = script(`
+export const FORCE_RELEASE: Script = script(`${FREE_ONE}
 local l = redis.call('GET', KEYS[1])
-if not l then return '0' end
+if not l or string.sub(l, 1, 2) == 'r|' then return '0' end
 if not string.find(l, '|%d+$') then return 'w' end
 redis.call('PEXPIRE', KEYS[2], ARGV[1], 'XX')
-redis.call('DEL', KEYS[1])
+free(KEYS[1])
 return '1'`);
+
+/** KEYS lock; ARGV ticket. A reservation that is given up goes to the next in line. */
+export const LEAVE: Script = script(`${FREE_ONE}
+redis.pcall('ZREM', string.sub(KEYS[1], 1, -2) .. 'w', ARGV[1])
+if redis.call('GET', KEYS[1]) == 'r|' .. ARGV[1] then free(KEYS[1]) end
+return 1`);
 
 /** KEYS lock counter. */
 export const INSPECT: Script = script(`

@@ -25,6 +25,7 @@ import type { RedisLike } from "./client.js";
 import { accessQuestions } from "./access.js";
 import { connect, type Connection } from "./connection.js";
 import { examination } from "./examination.js";
+import { createInbox } from "./inbox.js";
 import { listKeys } from "./list-keys.js";
 import {
   ACQUIRE,
@@ -34,6 +35,7 @@ import {
   FORCE_RELEASE,
   INSPECT,
   JOIN,
+  LEAVE,
   LIFT,
   QUARANTINE,
   RAISE,
@@ -61,6 +63,7 @@ interface Marked<T> {
 /** What runs one that travels alone. */
 const SCRIPTS: Readonly<Record<Marked<unknown>["kind"], Script>> = {
   acquire: ACQUIRE,
+  wait: ACQUIRE,
   raise: RAISE,
   extend: EXTEND,
 };
@@ -97,6 +100,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     retention,
     skewMicros,
   ];
+  // A Cluster would send every call to all of its servers.
+  const inbox = isCluster ? undefined : createInbox(client, prefix);
   const batch = createBatch({ call, mark, markKey, header });
 
   /** What waited meanwhile must not be sent behind the release that gave it up. */
@@ -179,20 +184,27 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   return {
-    acquire({ key, owner, ttlMs, proposal }: AcquireRequest): Promise<AcquireReply> {
+    acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
+      const args = [owner, String(ttlMs), proposal.toString()];
+      const inLine =
+        ticket === undefined || inbox === undefined
+          ? undefined
+          : [inbox.address(ticket.id), ticket.since.toString(), String(Math.ceil(ticket.waitsMs))];
       return marked({
-        kind: "acquire",
+        kind: inLine === undefined ? "acquire" : "wait",
         key,
-        args: [owner, String(ttlMs), proposal.toString()],
+        args: inLine === undefined ? args : [...args, ...inLine],
         parse(reply, server): AcquireReply {
           const rest = reply.slice(1);
           const { identity } = server;
           switch (reply[0]) {
             case "g":
               return { kind: "granted", fence: BigInt(rest), identity };
-            case "h": {
-              const remaining = Number(rest);
-              return { kind: "held", remainingMs: remaining < 0 ? undefined : remaining, identity };
+            case "h":
+            case "k": {
+              const remainingMs = Number(rest) < 0 ? undefined : Number(rest);
+              if (reply[0] === "h") return { kind: "held", remainingMs, identity };
+              return { kind: "held", remainingMs, reserved: true, identity };
             }
             case "q":
               return quarantined(server, Number(rest));
@@ -256,7 +268,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       const [lock, remaining, counter] = texts(await call.runWhenReady(INSPECT, keysOf(key), []));
       if (counter !== undefined && !/^\d+$/.test(counter)) throw counterBroken(name, key, counter);
       const found = BigInt(counter ?? 0);
-      if (lock === undefined) return { lock: undefined, counter: found };
+      if (lock === undefined || isReservation(lock)) return { lock: undefined, counter: found };
       const [, owner, fence] = /^(.*)\|(\d+)$/s.exec(lock) ?? [];
       if (owner === undefined || fence === undefined) throw noLock(name, key);
       return { lock: { owner, fence: BigInt(fence), remainingMs: Number(remaining) }, counter: found };
@@ -318,13 +330,29 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       });
     },
 
+    ...(inbox === undefined
+      ? {}
+      : {
+          watch: inbox.watch,
+          async leave(key: string, ticket: string): Promise<void> {
+            const [lock] = keysOf(key);
+            await call.runWhenReady(LEAVE, [lock], [inbox.address(ticket)]);
+          },
+        }),
+
     async close(): Promise<void> {
       if (closed) return;
       batch.flush();
       closed = true;
+      inbox?.close();
       connection.leave();
     },
   };
+}
+
+/** Whether what lies in the place of a lock only keeps it for the next in line; see scripts.ts. */
+function isReservation(lock: string): boolean {
+  return lock.startsWith("r|");
 }
 
 /** What a script answers that was called under another mark than the server has. */

@@ -15,6 +15,8 @@ export type Need =
   | "clamps"
   /** its keys can be listed */
   | "lists"
+  /** it calls those who wait */
+  | "wakes"
   /** nobody else uses the store: the case changes or reads more than keys that begin with a fresh one */
   | "alone";
 
@@ -79,6 +81,8 @@ function offers(context: ConformanceContext, need: Need): boolean {
       return context.clampsProposals ?? true;
     case "lists":
       return context.capabilities.lists;
+    case "wakes":
+      return context.capabilities.wakes === true;
     case "alone":
       return context.shared !== true;
   }

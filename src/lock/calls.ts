@@ -1,0 +1,131 @@
+/**
+ * Waits that backends end: whoever waits for a key stands in line on them with a ticket, and is called when it is free.
+ * Calls are advice and may be lost; a wait ends without them too, only later.
+ */
+import type { Ticket } from "../backend.js";
+import { elapsedMs, after, type Instant, type System, type Timer } from "../engine/time.js";
+import type { Link } from "./link.js";
+import type { Interruption } from "./waiting.js";
+
+/** What a locker hears from its backends. */
+export interface Calls {
+  /** A place in line for a wait that goes on now; undefined where no backend calls anybody. */
+  stand(key: string): Standing | undefined;
+  stop(): void;
+}
+
+/** One waiter, as the backends know it. */
+export interface Standing {
+  /** What goes with an attempt; from here on, calls count for the pause after it. */
+  ticket(waitsMs: number): Ticket;
+  /**
+   * Whether a call is to be expected: so many backends have it in line that one of them hears of every release, and
+   * all of those have called this locker before, so that their calls are known to arrive.
+   */
+  isExpected(inLine: (link: Link) => boolean): boolean;
+  /** Resolves when enough backends called, after `delayMs`, or when it is interrupted. */
+  pause(delayMs: number, interruption: Interruption): Promise<void>;
+  /** Waits no more; the backends `at` those places are told. */
+  leave(at: (link: Link) => boolean): void;
+}
+
+/** When some backends have called and others not, for how long to wait for those, in milliseconds. */
+const SETTLE_MS = 20;
+
+interface Waiter {
+  called(link: Link, inMs: number): void;
+}
+
+/** Listens to nobody before the first wait. */
+export function createCalls(links: readonly Link[], quorum: number, system: System): Calls {
+  const waiters = new Map<string, Waiter>();
+  const heard = new Set<Link>();
+  const calling = links.filter((link) => link.calls);
+  let stops: readonly (() => void)[] = [];
+  let listening = false;
+  let tickets = 0;
+
+  function listen(): void {
+    if (listening) return;
+    listening = true;
+    stops = calling.map((link) =>
+      link.watch((ticket, inMs) => {
+        heard.add(link);
+        waiters.get(ticket)?.called(link, inMs);
+      }),
+    );
+  }
+
+  return {
+    stand(key: string): Standing | undefined {
+      if (calling.length === 0) return undefined;
+      listen();
+      const id = String(++tickets);
+      const since = system.propose();
+      const enough = Math.min(quorum, calling.length);
+      const callers = new Set<Link>();
+      /** When to try although not everybody has called. */
+      let tryAt: Instant | undefined;
+      let wake: (() => void) | undefined;
+
+      waiters.set(id, {
+        called(link, inMs) {
+          if (inMs === 0) callers.add(link);
+          const at = after(system.now(), inMs === 0 ? SETTLE_MS : inMs);
+          if (tryAt === undefined || at < tryAt) tryAt = at;
+          wake?.();
+        },
+      });
+
+      return {
+        isExpected: (inLine) => calling.filter((link) => heard.has(link) && inLine(link)).length >= enough,
+        ticket(waitsMs) {
+          callers.clear();
+          tryAt = undefined;
+          return { id, since, waitsMs };
+        },
+        pause(delayMs, interruption) {
+          const until = after(system.now(), delayMs);
+          return new Promise((resolve) => {
+            let timer: Timer | undefined;
+            const settle = (): void => {
+              if (timer !== undefined) system.cancelTimer(timer);
+              wake = undefined;
+              stop();
+              resolve();
+            };
+            const look = (): void => {
+              const now = system.now();
+              const at = tryAt !== undefined && tryAt < until ? tryAt : until;
+              if (callers.size >= enough || now >= at) {
+                settle();
+                return;
+              }
+              if (timer !== undefined) system.cancelTimer(timer);
+              timer = system.startTimer("work", elapsedMs(now, at), look);
+            };
+            const stop = interruption.listen(settle);
+            wake = look;
+            look();
+          });
+        },
+        leave(at) {
+          waiters.delete(id);
+          for (const link of calling) {
+            if (!at(link)) continue;
+            // Nothing hangs on it: a ticket that nobody answers to costs the next one a short reservation.
+            link.send(
+              async (session) => session.leave?.(key, id),
+              () => undefined,
+              () => undefined,
+            );
+          }
+        },
+      };
+    },
+    stop(): void {
+      for (const stop of stops) stop();
+      waiters.clear();
+    },
+  };
+}
