@@ -1,5 +1,6 @@
 // `quorum-lock check` on real servers that were made unfit: a stranger learns it from the words alone.
-import { afterAll, beforeAll, describe, expect } from "vitest";
+import { execFileSync } from "node:child_process";
+import { afterAll, beforeAll, describe, expect, vi } from "vitest";
 import { TRIAL_PREFIX } from "../../src/cli/trial.ts";
 import { startWithClock, whyNoFakedClock } from "../servers/faked-clock.ts";
 import { freePort } from "../servers/free-port.ts";
@@ -7,7 +8,10 @@ import { describeWithServer } from "../servers/needs.ts";
 import { startRedis, startRedises, startReplica, type RunningRedis } from "../servers/redis-server.ts";
 import { waitUntil } from "../servers/wait-until.ts";
 import { expectDocumented } from "./matches-fields.ts";
-import { backendsOf, test, type RunningCli } from "./running-cli.ts";
+import { backendsOf, MAIN, test, type RunningCli } from "./running-cli.ts";
+
+// The machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 interface Printed {
   readonly backends: readonly {
@@ -42,6 +46,7 @@ await describeWithServer("redis-7", "quorum-lock check", (server) => {
 
   beforeAll(async () => {
     good = await startRedises(3, { server });
+    execFileSync(process.execPath, [MAIN, "init", ...backendsOf(good)], { timeout: 30_000 });
     fresh = await startRedises(2, { server });
     evicting = await startRedis({
       server,
