@@ -114,7 +114,7 @@ await describeWithServer("redis-7", "inspect, list and watch", (server) => {
     ];
     const lines = (): string[] => words.stdout().split("\n").slice(0, -1);
     await waitUntil({ what: "the first line", timeoutMs: 10_000 }, async () => lines().length === 1);
-    const holder = await hold(cli, "watched", "1s");
+    const holder = await hold(cli, "watched", "3s");
     await waitUntil({ what: "a held lock", timeoutMs: 5_000 }, async () =>
       / held /.test(lines().at(-1) ?? ""),
     );
