@@ -51,6 +51,9 @@ describe("examples", () => {
       "pg",
       "@types/pg",
       "mysql2",
+      "mongodb",
+      "node-zookeeper-client",
+      "@types/node-zookeeper-client",
     ]);
   });
   afterAll(() => project.remove());
