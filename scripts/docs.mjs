@@ -9,8 +9,11 @@ import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
 import { COMMANDS } from "../dist/cli/command-table.js";
 import { JSON_FIELDS } from "../dist/cli/json-fields.js";
+import { checkScreen, inspectScreens } from "./screens.mjs";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
 
+// What a terminal would colour is text here.
+process.env["NO_COLOR"] = "1";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
 
@@ -19,6 +22,7 @@ const PAGES = {
   "docs/errors.md": { errors: errorTables },
   "docs/cli.md": { help: helpTexts, exits: exitTable },
   "docs/cli-json.md": { fields: jsonTables },
+  "docs/runbook.md": { check: checkScreen, inspect: inspectScreens },
 };
 
 /** The members of an interface with their comments. */
