@@ -36,6 +36,12 @@ export interface Capabilities {
   readonly expiryClock: "wall" | "monotonic";
   /** Whether a plain restart keeps what was acknowledged. */
   readonly durable: boolean;
+  /** Whether {@link BackendSession.list} works. */
+  readonly lists: boolean;
+  /** What makes one operation one atomic step on the store, in a few words. For people. */
+  readonly atomicStep: string;
+  /** Round trips of an acquire of a free key, on a connection that is in use. */
+  readonly acquireRoundTrips: number;
 }
 
 /** Who answered. The same object as long as nothing changed, so that comparing it costs nothing. */
@@ -109,6 +115,43 @@ export interface KeyRecord {
   readonly counter: bigint;
 }
 
+/** Which keys to list. */
+export interface ListRequest {
+  /** Only keys that begin with it; "" for all. */
+  readonly prefix: string;
+  /** {@link ListPage.next} of the page before; undefined for the first one. */
+  readonly cursor: string | undefined;
+  /** About how many to look at for one page, so that no page holds up a busy store. */
+  readonly pageSize: number;
+}
+
+/** Some of the keys that have a live lock. A page may be empty though others follow, and a key may come twice. */
+export interface ListPage {
+  readonly keys: readonly string[];
+  /** Where the next page begins; undefined when this is the last one. */
+  readonly next: string | undefined;
+}
+
+/** Something that an operator should know of a backend, or may be glad to see. */
+export interface Finding {
+  /** "problem": a promise of the lock does not hold with it. "warning": it may not. "good": as it should be. */
+  readonly level: "good" | "warning" | "problem";
+  readonly topic: "version" | "role" | "durability" | "eviction" | "access" | "clock" | "storage";
+  /** One sentence without a full stop: what was found. */
+  readonly text: string;
+  /** What to do about it; undefined where nothing is to be done. */
+  readonly remedy?: string;
+}
+
+/** What a backend says of itself, for people. */
+export interface Examination {
+  /** Product and version, such as "Redis 7.0.15". */
+  readonly server: string;
+  /** Its wall clock in milliseconds since 1970, while it answered; undefined where the store shows none. */
+  readonly wallMs: number | undefined;
+  readonly findings: readonly Finding[];
+}
+
 /** Whether the backend votes. */
 export type StatusReply = { readonly kind: "in-service"; readonly identity: BackendIdentity } | Quarantined;
 
@@ -125,11 +168,23 @@ export interface BackendSession {
   /** Deletes the lock whoever owns it, and keeps the counter. Resolves to whether there was one. */
   forceRelease(key: string): Promise<boolean>;
   inspect(key: string): Promise<KeyRecord>;
+  /** Lists keys with a live lock. Rejects with `BACKEND_UNSUPPORTED` unless {@link Capabilities.lists}. */
+  list(request: ListRequest): Promise<ListPage>;
+  /** Lifts the counter of a key to at least `token`; it never shrinks. Resolves to what it is now. */
+  lift(key: string, token: bigint): Promise<bigint>;
   status(): Promise<StatusReply>;
   /** Puts a quarantined backend into service, if its incarnation is still that one. Otherwise changes nothing. */
   bootstrap(incarnation: string): Promise<void>;
   /** Tells a backend that a deployment exists, if its incarnation is still that one. Otherwise changes nothing. */
   join(incarnation: string): Promise<void>;
+  /**
+   * Begins a quarantine by hand, as if its memory were new and had been joined: after a restore from a backup, which
+   * no backend notices by itself. Locks and counters stay. Rejects with `BACKEND_UNSUPPORTED` where the backend has no
+   * mark, or under `restartGuard: "off"`.
+   */
+  quarantine(): Promise<Quarantined>;
+  /** Asks the server for what matters to a lock: version, role, durability, eviction, access, clock. Changes nothing. */
+  examine(): Promise<Examination>;
   /** Closes what the adapter opened itself; never the caller's client. */
   close(): Promise<void>;
 }

@@ -220,6 +220,12 @@ export function markMismatch(
   return new BackendError("BACKEND_MARK_MISMATCH", { backend: where.backend, what });
 }
 
+/** What every adapter throws when a quarantine by hand is asked of a backend that keeps no watch over its memory. */
+export function noQuarantine(backend: string): BackendError {
+  const what = 'it cannot be quarantined under restartGuard: "off", which says that it never forgets';
+  return new BackendError("BACKEND_UNSUPPORTED", { backend, what });
+}
+
 /** What the errors of a refused acquire share. */
 export interface RefusalData {
   readonly key: string;

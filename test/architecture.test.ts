@@ -62,7 +62,10 @@ function importsOf(path: string, code: string): readonly Import[] {
 }
 
 const sources = read();
-const CLIENTS = /^(ioredis|redis|pg|mysql2|mongodb|etcd3|memjs|pino)(\/|$)/;
+const CLIENTS =
+  /^(ioredis|redis|pg|mysql2|mongodb|etcd3|memjs|libsql|better-sqlite3|node-zookeeper-client|pino)(\/|$)/;
+/** What adapters share; no adapter itself. */
+const SHARED_BY_ADAPTERS = /^adapters\/shared\//;
 
 /** The row of the table that a file belongs to, and what files of that row may import from src/. */
 const RULES: readonly {
@@ -78,12 +81,11 @@ const RULES: readonly {
   { row: "lock/", of: /^lock\//, may: /^(lock\/|engine\/|errors$|options$)/, types: /^backend$/ },
   { row: "guard/", of: /^guard\//, may: /^(guard\/|engine\/token$|errors$)/ },
   {
-    row: "adapters/redis",
-    of: /^adapters\/redis(\/|$)/,
-    may: /^(errors$|engine\/token$|adapters\/redis\/)/,
-    types: /^backend$/,
+    row: "adapters/",
+    of: /^adapters\//,
+    may: /^(errors$|engine\/(token|record|mark)$|adapters\/)/,
+    types: /^(backend$|engine\/)/,
   },
-  { row: "adapters/memory", of: /^adapters\/memory$/, may: /^(errors$|engine\/token$)/, types: /^backend$/ },
   {
     row: "testing/",
     of: /^testing(\/|$)/,
@@ -153,7 +155,10 @@ describe("the import rules of the architecture", () => {
       .filter(({ path }) => path.startsWith("cli/"))
       .flatMap(({ path, imports }) => imports.map((each) => ({ path, ...each })))
       .filter(
-        ({ of, typeOnly, dynamic }) => !typeOnly && !dynamic && (CLIENTS.test(of) || of === "adapters/redis"),
+        ({ of, typeOnly, dynamic }) =>
+          !typeOnly &&
+          !dynamic &&
+          (CLIENTS.test(of) || (of.startsWith("adapters/") && of !== "adapters/memory")),
       );
     expect(wrong).toEqual([]);
   });
@@ -162,7 +167,8 @@ describe("the import rules of the architecture", () => {
     const wrong = sources
       .filter(({ path }) => path.startsWith("adapters/"))
       .flatMap(({ path, imports }) => imports.map(({ of }) => ({ path, of })))
-      .filter(({ path, of }) => of.startsWith("adapters/") && path.split("/")[1] !== of.split("/")[1]);
+      .filter(({ of }) => of.startsWith("adapters/") && !SHARED_BY_ADAPTERS.test(of))
+      .filter(({ path, of }) => path.split("/")[1] !== of.split("/")[1]);
     expect(wrong).toEqual([]);
   });
 });

@@ -13,15 +13,42 @@ import type {
   Deployment,
   ExtendReply,
   ExtendRequest,
+  Examination,
   KeyRecord,
+  ListPage,
+  ListRequest,
   Quarantined,
   RaiseReply,
   RaiseRequest,
   ReleaseReply,
   StatusReply,
 } from "../backend.js";
-import { clampProposal, higherFence, mintFence, skewMicros } from "../engine/token.js";
-import { BackendError, markMismatch, refuseUnknownOptions } from "../errors.js";
+import {
+  markBootstrapped,
+  markFits,
+  markJoined,
+  markOf,
+  quarantineLeftMs,
+  type Mark,
+  type MemoryKind,
+} from "../engine/mark.js";
+import {
+  acquireKey,
+  extendKey,
+  forceReleaseKey,
+  isForgotten,
+  keptNow,
+  liftKey,
+  raiseKey,
+  releaseKey,
+  type ClockReading,
+  type KeptKey,
+  type RecordContext,
+  type Step,
+} from "../engine/record.js";
+import { clampProposal, skewMicros } from "../engine/token.js";
+import { noQuarantine, refuseUnknownOptions } from "../errors.js";
+import { counterBroken, mismatch } from "./shared/refusals.js";
 
 /** The clocks of one memory backend. */
 export interface MemoryClock {
@@ -47,31 +74,15 @@ export interface MemoryBackend extends Backend {
   restart(memoryIs: "lost" | "kept"): void;
 }
 
-interface Lock {
-  readonly owner: string;
-  readonly fence: bigint;
-  readonly expiresAt: number;
-}
-
-interface Entry {
-  readonly lock: Lock | undefined;
-  readonly counter: bigint;
-  readonly forgetAt: number;
-}
-
-interface Mark {
-  readonly incarnation: string;
-  readonly backends: number;
-  readonly quorum: number;
-  readonly maxTtlMs: number;
-  /** Written by clients that reckon with lost memory. */
-  readonly guarded: boolean;
-  readonly joined: boolean;
-  readonly quarantinedUntil: number;
-  readonly identity: BackendIdentity;
-}
-
-const CAPABILITIES: Capabilities = { earlyByMs: 0, lateByMs: 0, expiryClock: "monotonic", durable: false };
+const CAPABILITIES: Capabilities = {
+  earlyByMs: 0,
+  lateByMs: 0,
+  expiryClock: "monotonic",
+  durable: false,
+  lists: true,
+  atomicStep: "one turn of the event loop",
+  acquireRoundTrips: 0,
+};
 
 const PROCESS_CLOCK: MemoryClock = {
   nowMs: () => performance.now(),
@@ -102,164 +113,152 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
   const name = options.name ?? `memory-${++unnamed}`;
   const clock = options.clock ?? PROCESS_CLOCK;
   const newIncarnation = options.newIncarnation ?? (() => randomBytes(16).toString("hex"));
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, KeptKey>();
   let mark: Mark | undefined;
+  let identity: BackendIdentity | undefined;
   let incarnation = newIncarnation();
   let untilSweep = SWEEP_EVERY;
 
   function open(deployment: Deployment): BackendSession {
     const skew = skewMicros(deployment.clockSkewMs);
+    const memoryKind: MemoryKind = deployment.restartGuard === "off" ? "off" : "volatile";
+    const { quarantineMs, tokenRetentionMs: retentionMs } = deployment;
 
     /** The mark of this memory, written when it is missing or belongs to another; refuses another configuration. */
     function currentMark(): Mark {
-      const { backends, quorum, maxTtlMs } = deployment;
-      const guarded = deployment.restartGuard !== "off";
-      if (
-        mark !== undefined &&
-        (mark.backends !== backends ||
-          mark.quorum !== quorum ||
-          mark.maxTtlMs !== maxTtlMs ||
-          mark.guarded !== guarded)
-      ) {
-        const memoryOf = (of: boolean): string => (of ? "volatile" : 'restartGuard: "off"');
-        const marked = { ...mark, memory: memoryOf(mark.guarded) };
-        throw markMismatch({ backend: name, mark: "its mark" }, marked, {
-          ...deployment,
-          memory: memoryOf(guarded),
-        });
-      }
-      if (mark?.incarnation !== incarnation) {
-        mark = {
-          incarnation,
-          backends,
-          quorum,
-          maxTtlMs,
-          guarded,
-          joined: mark !== undefined,
-          quarantinedUntil: clock.nowMs() + (guarded ? deployment.quarantineMs : 0),
-          identity: { serverId: incarnation, incarnation },
-        };
-      }
-      return mark;
+      const expected = { figures: deployment, memory: memoryKind, origin: incarnation, quarantineMs };
+      if (mark !== undefined && !markFits(mark, expected)) throw mismatch(name, mark, expected);
+      const current = markOf(mark, expected, { id: "0", nowMs: clock.nowMs() });
+      if (current !== mark) identity = { serverId: incarnation, incarnation: current.incarnation };
+      mark = current;
+      return current;
+    }
+
+    function identityOf(current: Mark): BackendIdentity {
+      // The same object while nothing changes, which the locker compares at every answer.
+      identity ??= { serverId: incarnation, incarnation: current.incarnation };
+      return identity;
     }
 
     function quarantine(current: Mark): Quarantined | undefined {
-      const remainingMs = current.quarantinedUntil - clock.nowMs();
+      const remainingMs = quarantineLeftMs(current, clock.nowMs());
       if (remainingMs <= 0) return undefined;
-      return { kind: "quarantined", remainingMs, joined: current.joined, identity: current.identity };
+      return { kind: "quarantined", remainingMs, joined: current.joined, identity: identityOf(current) };
     }
 
-    /** What is there now: an expired lock is no lock, and a counter past its retention is 0. */
-    function read(key: string, now = clock.nowMs()): Entry | undefined {
-      const entry = entries.get(key);
-      if (entry === undefined) return undefined;
-      if (entry.lock !== undefined && entry.lock.expiresAt > now) return entry;
-      if (entry.forgetAt <= now) {
-        entries.delete(key);
-        return undefined;
-      }
-      return entry.lock === undefined ? entry : { ...entry, lock: undefined };
+    function reading(): ClockReading {
+      const nowMs = clock.nowMs();
+      return { atLeastMs: nowMs, atMostMs: nowMs };
     }
 
-    function write(key: string, lock: Lock | undefined, counter: bigint): void {
-      entries.set(key, { lock, counter, forgetAt: clock.nowMs() + deployment.tokenRetentionMs });
+    /** Does one step to a key, in this turn of the event loop. */
+    function step<Answer>(
+      key: string,
+      decide: (kept: KeptKey | undefined, context: RecordContext) => Step<Answer>,
+    ): Answer {
+      const { answer, next } = decide(entries.get(key), { now: reading(), retentionMs });
+      if (next !== undefined) entries.set(key, next);
+      return answer;
     }
 
     function sweep(): void {
       if (--untilSweep > 0) return;
       untilSweep = SWEEP_EVERY;
-      for (const key of entries.keys()) read(key);
+      const now = reading();
+      for (const [key, kept] of entries) {
+        if (isForgotten(kept, now)) entries.delete(key);
+      }
     }
 
     return {
-      async acquire(request: AcquireRequest): Promise<AcquireReply> {
+      async acquire({ key, owner, ttlMs, proposal }: AcquireRequest): Promise<AcquireReply> {
         const current = currentMark();
         const quarantined = quarantine(current);
         if (quarantined !== undefined) return quarantined;
         sweep();
-        const { identity } = current;
-        const now = clock.nowMs();
-        const entry = read(request.key, now);
-        const lock = entry?.lock;
-        if (lock !== undefined) {
-          if (lock.owner === request.owner) return { kind: "granted", fence: lock.fence, identity };
-          return { kind: "held", remainingMs: lock.expiresAt - now, identity };
-        }
-        const proposal = clampProposal(request.proposal, clock.wallMicros(), skew);
-        const fence = mintFence(entry?.counter ?? 0n, proposal);
-        if (fence === undefined) throw counterBroken(name, request.key);
-        write(request.key, { owner: request.owner, fence, expiresAt: now + request.ttlMs }, fence);
-        return { kind: "granted", fence, identity };
+        const clamped = clampProposal(proposal, clock.wallMicros(), skew);
+        const request = { owner, ttlMs, proposal: clamped };
+        const answer = step(key, (kept, context) => acquireKey(kept, request, context));
+        if (answer.kind === "counter-full") throw counterBroken(name, key);
+        return { ...answer, identity: identityOf(current) };
       },
 
       async raise(request: RaiseRequest): Promise<RaiseReply> {
         currentMark();
-        const entry = read(request.key);
-        const lock = entry?.lock;
-        if (entry === undefined || lock?.owner !== request.owner || lock.fence !== request.fence) {
-          return "refused";
-        }
-        write(request.key, lock, higherFence(entry.counter, request.token));
-        return "raised";
+        return step(request.key, (kept, context) => raiseKey(kept, request, context));
       },
 
       async extend(request: ExtendRequest): Promise<ExtendReply> {
         const current = currentMark();
-        const { identity } = current;
-        const now = clock.nowMs();
-        const entry = read(request.key, now);
-        const expiresAt = now + request.ttlMs;
-        const counter = higherFence(entry?.counter ?? 0n, request.token);
-        const lock = entry?.lock;
-        if (lock !== undefined) {
-          if (lock.owner !== request.owner) return quarantine(current) ?? { kind: "not-owner", identity };
-          write(request.key, { ...lock, expiresAt: Math.max(lock.expiresAt, expiresAt) }, counter);
-          return { kind: "extended", identity };
-        }
         const quarantined = quarantine(current);
-        if (quarantined !== undefined) return quarantined;
-        if (!request.mayHeal) return { kind: "not-owner", identity };
-        write(request.key, { owner: request.owner, fence: counter, expiresAt }, counter);
-        return { kind: "recreated", identity };
+        const asked = { ...request, quarantined: quarantined !== undefined };
+        const kind = step(request.key, (kept, context) => extendKey(kept, asked, context));
+        if (kind === "quarantined" && quarantined !== undefined) return quarantined;
+        return { kind: kind === "quarantined" ? "not-owner" : kind, identity: identityOf(current) };
       },
 
       async release(key: string, owner: string): Promise<ReleaseReply> {
-        const entry = read(key);
-        if (entry?.lock?.owner !== owner) return "not-owner";
-        write(key, undefined, entry.counter);
-        return "released";
+        return step(key, (kept, context) => releaseKey(kept, owner, context));
       },
 
       async forceRelease(key: string): Promise<boolean> {
-        const entry = read(key);
-        if (entry?.lock === undefined) return false;
-        write(key, undefined, entry.counter);
-        return true;
+        return step(key, forceReleaseKey);
       },
 
       async inspect(key: string): Promise<KeyRecord> {
-        const now = clock.nowMs();
-        const entry = read(key, now);
-        const lock = entry?.lock;
-        if (entry === undefined || lock === undefined)
-          return { lock: undefined, counter: entry?.counter ?? 0n };
+        const now = reading();
+        const { lock, counter } = keptNow(entries.get(key), now);
+        if (lock === undefined) return { lock, counter };
         const { owner, fence, expiresAt } = lock;
-        return { lock: { owner, fence, remainingMs: expiresAt - now }, counter: entry.counter };
+        return { lock: { owner, fence, remainingMs: expiresAt - now.atLeastMs }, counter };
       },
 
       async status(): Promise<StatusReply> {
         const current = currentMark();
-        return quarantine(current) ?? { kind: "in-service", identity: current.identity };
+        return quarantine(current) ?? { kind: "in-service", identity: identityOf(current) };
       },
 
       async bootstrap(ofIncarnation: string): Promise<void> {
         const current = currentMark();
-        if (current.incarnation === ofIncarnation) mark = { ...current, quarantinedUntil: clock.nowMs() };
+        mark = markBootstrapped(current, ofIncarnation) ?? current;
       },
 
       async join(ofIncarnation: string): Promise<void> {
         const current = currentMark();
-        if (current.incarnation === ofIncarnation) mark = { ...current, joined: true };
+        mark = markJoined(current, ofIncarnation) ?? current;
+      },
+
+      async list({ prefix, cursor, pageSize }: ListRequest): Promise<ListPage> {
+        const now = reading();
+        const keys = [...entries.keys()]
+          .filter((key) => key.startsWith(prefix) && (cursor === undefined || key > cursor))
+          .filter((key) => keptNow(entries.get(key), now).lock !== undefined)
+          .sort();
+        const page = keys.slice(0, pageSize);
+        return { keys: page, next: page.length < keys.length ? page.at(-1) : undefined };
+      },
+
+      async lift(key: string, token: bigint): Promise<bigint> {
+        return step(key, (kept, context) => liftKey(kept, token, context));
+      },
+
+      async quarantine(): Promise<Quarantined> {
+        currentMark();
+        if (memoryKind === "off") throw noQuarantine(name);
+        // The mark that is there belongs to another memory from now on.
+        incarnation = newIncarnation();
+        const current = currentMark();
+        const { joined } = current;
+        return { kind: "quarantined", remainingMs: quarantineMs, joined, identity: identityOf(current) };
+      },
+
+      async examine(): Promise<Examination> {
+        const text = "memory of this process: no protection between processes, and gone with it";
+        return {
+          server: "memory",
+          wallMs: Number(clock.wallMicros() / 1000n),
+          findings: [{ level: "warning", topic: "storage", text }],
+        };
       },
 
       async close(): Promise<void> {
@@ -281,9 +280,4 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       mark = undefined;
     },
   };
-}
-
-function counterBroken(backend: string, key: string): BackendError {
-  const what = `the counter of key ${JSON.stringify(key)} has reached 2^53 - 2 and may not count any further`;
-  return new BackendError("BACKEND_COUNTER_BROKEN", { backend, what });
 }

@@ -66,6 +66,10 @@ export function redis(client: RedisLike, options: RedisBackendOptions = {}): Bac
     lateByMs: LATE_BY_MS,
     expiryClock: "wall",
     durable,
+    // A Cluster would have to be scanned master by master, while slots move.
+    lists: !client.isCluster,
+    atomicStep: "one Lua script",
+    acquireRoundTrips: 1,
   };
   return {
     kind: "redis",

@@ -8,6 +8,7 @@ import { expiryCases } from "./conformance/expiry-cases.js";
 import { extendCases } from "./conformance/extend-cases.js";
 import { keyCases } from "./conformance/key-cases.js";
 import { markCases } from "./conformance/mark-cases.js";
+import { operatorCases } from "./conformance/operator-cases.js";
 import { quarantineCases } from "./conformance/quarantine-cases.js";
 import { raiseCases } from "./conformance/raise-cases.js";
 import { releaseCases } from "./conformance/release-cases.js";
@@ -42,4 +43,5 @@ export const conformanceCases: readonly ConformanceCase[] = [
   ...markCases,
   ...quarantineCases,
   ...restartCases,
+  ...operatorCases,
 ];

@@ -67,6 +67,10 @@ const NO_CALLS: CallCounts = {
   status: 0,
   bootstrap: 0,
   join: 0,
+  list: 0,
+  lift: 0,
+  quarantine: 0,
+  examine: 0,
 };
 
 /** Of one caller that waits. */
@@ -192,6 +196,10 @@ export function faulty(backend: Backend, options: FaultyOptions = {}): FaultyBac
       status: () => call("status", () => inner.status()),
       bootstrap: (incarnation) => call("bootstrap", () => inner.bootstrap(incarnation)),
       join: (incarnation) => call("join", () => inner.join(incarnation)),
+      list: (request) => call("list", () => inner.list(request)),
+      lift: (key, token) => call("lift", () => inner.lift(key, token)),
+      quarantine: () => call("quarantine", () => inner.quarantine()),
+      examine: () => call("examine", () => inner.examine()),
       async close(): Promise<void> {
         closed = true;
         failAll(own, "the session was closed");

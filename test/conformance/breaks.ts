@@ -98,6 +98,18 @@ export const BREAKS = {
   "keys without braces": "as in careless hash tags",
   "keys share suffixes": "one name space for locks and counters",
   "long keys refused": "more than 255 bytes",
+  "list shows expired locks": "as if live",
+  "list ignores the prefix": "all keys",
+  "list ends after a page": "whatever follows",
+  "lift lowers": "F = T",
+  "lift does nothing": "but says it did",
+  "lift frees the lock": "of whoever holds it",
+  "quarantine does nothing": "votes at once",
+  "quarantine keeps the incarnation": "a bootstrap that is late ends it",
+  "quarantine not joined": "looks like a new deployment",
+  "quarantine forgets locks": "as a loss of memory would",
+  "quarantine without a guard": 'under restartGuard "off"',
+  "examine frees locks": "a look that changes something",
   "close forgets": "as if the session owned the store",
 } as const;
 

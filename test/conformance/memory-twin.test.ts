@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { memory } from "../../src/adapters/memory.js";
+import type { BackendIdentity } from "../../src/backend.js";
 import { createVirtualTime } from "../../src/testing/virtual-time.js";
 import { twinBackend } from "./twin-backend.js";
 import { DEPLOYMENT, type Restartable } from "./virtual-context.js";
@@ -44,6 +45,7 @@ async function play(
   kind: "memory" | "twin",
 ): Promise<unknown[]> {
   const time = createVirtualTime({ seed: 7 });
+  const names: string[] = [];
   const clock = time.backendClock();
   let made = 0;
   const incarnation = (): string => `memory-${++made}`;
@@ -66,9 +68,20 @@ async function play(
     if (typeof status !== "string" && incarnations.at(-1) !== status.identity.incarnation) {
       incarnations.push(status.identity.incarnation);
     }
-    log.push([each, reply, status, await session.inspect("a"), await session.inspect("b")]);
+    log.push([each, renamed(reply), renamed(status), await session.inspect("a"), await session.inspect("b")]);
   }
   return log;
+
+  /** Two memories have the same name or different ones; how they are named is each backend's own. */
+  function renamed(answer: unknown): unknown {
+    if (typeof answer !== "object" || answer === null || !("identity" in answer)) return answer;
+    const { serverId, incarnation } = answer.identity as BackendIdentity;
+    const ordinal = (name: string): number => {
+      if (!names.includes(name)) names.push(name);
+      return names.indexOf(name);
+    };
+    return { ...answer, identity: [ordinal(`server ${serverId}`), ordinal(incarnation)] };
+  }
 
   async function answerOf(each: Step): Promise<unknown> {
     const now = clock.wallMicros();

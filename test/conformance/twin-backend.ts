@@ -289,6 +289,46 @@ export function twinBackend(
         if (is("join ends the quarantine")) current.until = 0;
       },
 
+      async list({ prefix, cursor, pageSize }) {
+        const keys = rows
+          .filter((row) => live(row) || (is("list shows expired locks") && row.locked))
+          .map(({ key }) => key)
+          .filter((key) => is("list ignores the prefix") || key.startsWith(prefix))
+          .sort();
+        const from = Number(cursor ?? 0);
+        const to = from + pageSize;
+        const next = to < keys.length && !is("list ends after a page") ? String(to) : undefined;
+        return { keys: keys.slice(from, to), next };
+      },
+
+      async lift(key, token) {
+        const row = rowOf(key);
+        row.F = is("lift lowers") ? token : is("lift does nothing") ? row.F : max(row.F, token);
+        if (is("lift frees the lock")) row.locked = false;
+        use(row);
+        return is("lift does nothing") ? token : row.F;
+      },
+
+      async quarantine() {
+        currentMark();
+        if (deployment.restartGuard === "off" && !is("quarantine without a guard")) {
+          throw new BackendError("BACKEND_UNSUPPORTED", { backend: "twin", what: "never forgets" });
+        }
+        if (!is("quarantine keeps the incarnation")) incarnation = world.incarnation();
+        const current = currentMark();
+        if (is("quarantine keeps the incarnation")) current.until = clock.nowMs() + deployment.quarantineMs;
+        if (is("quarantine does nothing")) current.until = 0;
+        if (is("quarantine not joined")) current.joined = false;
+        if (is("quarantine forgets locks")) rows = [];
+        const remainingMs = deployment.quarantineMs;
+        return { kind: "quarantined", remainingMs, joined: current.joined, identity: identityOf(current) };
+      },
+
+      async examine() {
+        if (is("examine frees locks")) rows = [];
+        return { server: "twin", wallMs: Number(clock.wallMicros() / 1000n), findings: [] };
+      },
+
       async close() {
         if (is("close forgets")) rows = [];
       },
@@ -298,7 +338,15 @@ export function twinBackend(
   return {
     kind: "twin",
     name: "twin",
-    capabilities: { earlyByMs: 0, lateByMs: 0, expiryClock: "monotonic", durable },
+    capabilities: {
+      earlyByMs: 0,
+      lateByMs: 0,
+      expiryClock: "monotonic",
+      durable,
+      lists: true,
+      atomicStep: "one turn of the event loop",
+      acquireRoundTrips: 0,
+    },
     client: {},
     open,
     restart(memoryIs) {

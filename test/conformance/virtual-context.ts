@@ -37,7 +37,10 @@ export type MakeBackend = (clock: MemoryClock, incarnation: () => string) => Res
 const CASE_MS_MAX = 600_000;
 
 /** A fresh backend in a fresh world. */
-export function virtualSetup(make: MakeBackend): ConformanceSetup & { readonly time: VirtualTime } {
+export function virtualSetup(
+  make: MakeBackend,
+  deployment = DEPLOYMENT,
+): ConformanceSetup & { readonly time: VirtualTime } {
   const time = createVirtualTime({ seed: 1 });
   let made = 0;
   const fresh = (what: string): string => `${what}-${++made}`;
@@ -49,10 +52,10 @@ export function virtualSetup(make: MakeBackend): ConformanceSetup & { readonly t
   };
   const context: ConformanceContext = {
     capabilities: backend.capabilities,
-    deployment: DEPLOYMENT,
+    deployment,
     toleranceMs: 0,
     restart: { lost: () => restart("lost"), kept: () => restart("kept") },
-    open: (overrides = {}) => backend.open({ ...DEPLOYMENT, ...overrides }),
+    open: (overrides = {}) => backend.open({ ...deployment, ...overrides }),
     freshKey: () => fresh("key"),
     proposal: () => client.propose(),
     nowMs: () => client.now(),

@@ -107,16 +107,10 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
   }
 
   function connect(): Backend {
-    const capabilities = {
-      earlyByMs: 0,
-      lateByMs: 0,
-      expiryClock: "monotonic",
-      durable: false,
-    } as const;
     return {
       kind: "memory",
       name: server.name,
-      capabilities,
+      capabilities: server.capabilities,
       client: {},
       open: (deployment) => openSession(deployment),
     };

@@ -3,7 +3,7 @@
  * be replaced by a replica for a while. Decides when a request that arrived is executed, and by which memory.
  */
 import { memory, type MemoryBackend, type MemoryClock } from "../../src/adapters/memory.js";
-import type { BackendSession, Deployment } from "../../src/backend.js";
+import type { BackendSession, Capabilities, Deployment } from "../../src/backend.js";
 import { BackendError } from "../../src/errors.js";
 import type { Happening } from "../../src/testing/event-queue.js";
 import type { Dice, Kernel } from "./kernel.js";
@@ -26,6 +26,7 @@ export type Outcome =
 export interface Server {
   readonly index: number;
   readonly name: string;
+  readonly capabilities: Capabilities;
   /** Whether it accepts connections. */
   readonly up: boolean;
   /** Counts deaths: what was sent before one does not arrive after it. */
@@ -113,6 +114,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   return {
     index: options.index,
     name,
+    capabilities: primary.capabilities,
     get up(): boolean {
       return up;
     },

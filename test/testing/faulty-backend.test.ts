@@ -65,6 +65,10 @@ describe("a faulty backend", () => {
       status: 0,
       bootstrap: 0,
       join: 0,
+      list: 0,
+      lift: 0,
+      quarantine: 0,
+      examine: 0,
     });
   });
 

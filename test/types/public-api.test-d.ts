@@ -198,6 +198,10 @@ export function custom(): Backend {
     status: async () => Promise.resolve({ kind: "in-service", identity }),
     bootstrap: async () => Promise.resolve(),
     join: async () => Promise.resolve(),
+    list: async () => Promise.resolve({ keys: [], next: undefined }),
+    lift: async (_key, token) => Promise.resolve(token),
+    quarantine: async () => Promise.resolve({ kind: "quarantined", remainingMs: 1, joined: true, identity }),
+    examine: async () => Promise.resolve({ server: "mine 1", wallMs: undefined, findings: [] }),
     close: async () => Promise.resolve(),
   };
   // @ts-expect-error -- a reply is never a boolean
@@ -209,7 +213,15 @@ export function custom(): Backend {
   return {
     kind: "mine",
     name: "mine-1",
-    capabilities: { earlyByMs: 0, lateByMs: 0, expiryClock: "monotonic", durable: false },
+    capabilities: {
+      earlyByMs: 0,
+      lateByMs: 0,
+      expiryClock: "monotonic",
+      durable: false,
+      lists: true,
+      atomicStep: "one turn",
+      acquireRoundTrips: 1,
+    },
     client: session,
     open: () => session,
   };

@@ -175,3 +175,21 @@ return 1`);
 export const JOIN: Script = script(`${READ_MARK}
 if inc == ARGV[1] then write(inc, n, q, ttl, '1', tonumber(till)) end
 return 1`);
+
+/**
+ * KEYS mark; ARGV mark newId quarantineMs. The memory gets another name, as if it were new and had been joined. Answers m
+ * under another mark than the client knows.
+ */
+export const QUARANTINE: Script = script(`${READ_MARK}${NOW_MS}
+if raw ~= ARGV[1] then return 'm' end
+write(string.gsub(inc, '[^.]*$', '') .. ARGV[2], n, q, ttl, '1', now + tonumber(ARGV[3]))
+return 'ok'`);
+
+/** KEYS lock counter; ARGV token retentionMs. Answers the counter that is there afterwards. */
+export const LIFT: Script = script(`${REMEMBER}
+local broken = remember(ARGV[1], ARGV[2])
+return broken or redis.call('GET', KEYS[2])`);
+
+/** The server's clock in ms, and what INFO says. Runs on a replica too. */
+export const EXAMINE: Script = script(`${NOW_MS}
+return {string.format('%.0f', now), redis.call('INFO')}`);

@@ -6,26 +6,34 @@ import type {
   BackendIdentity,
   BackendSession,
   Deployment,
+  Examination,
   ExtendReply,
   ExtendRequest,
   KeyRecord,
+  ListPage,
+  ListRequest,
   Quarantined,
   RaiseReply,
   RaiseRequest,
   ReleaseReply,
   StatusReply,
 } from "../../backend.js";
-import { BackendError, markMismatch, show, type BackendErrorCode } from "../../errors.js";
+import { BackendError, markMismatch, noQuarantine, show, type BackendErrorCode } from "../../errors.js";
 import type { RedisLike } from "./client.js";
 import { connect, type Connection } from "./connection.js";
+import { examination } from "./examination.js";
 import { faultOf } from "./faults.js";
+import { listKeys } from "./list-keys.js";
 import {
   ACQUIRE,
   BOOTSTRAP,
+  EXAMINE,
   EXTEND,
   FORCE_RELEASE,
   INSPECT,
   JOIN,
+  LIFT,
+  QUARANTINE,
   RAISE,
   REGISTER,
   RELEASE,
@@ -283,6 +291,23 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     known = undefined;
   }
 
+  /** Runs a command on whatever server is behind the connection. */
+  async function command(name: string, ...args: string[]): Promise<unknown> {
+    await connection.ready(options.name);
+    return connection.client.call(name, ...args).catch((error: unknown) => {
+      throw fault(error);
+    });
+  }
+
+  async function status(): Promise<StatusReply> {
+    known = undefined;
+    const server = await learn();
+    const remainingMs = Number(server.quarantinedUntil) - server.serverMs;
+    return remainingMs > 0
+      ? quarantined(server, remainingMs)
+      : { kind: "in-service", identity: server.identity };
+  }
+
   return {
     acquire(request: AcquireRequest): Promise<AcquireReply> {
       return marked({
@@ -380,18 +405,54 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       return { lock: { owner, fence: BigInt(fence), remainingMs: Number(remaining) }, counter: found };
     },
 
-    async status(): Promise<StatusReply> {
-      known = undefined;
-      const server = await learn();
-      const remainingMs = Number(server.quarantinedUntil) - server.serverMs;
-      return remainingMs > 0
-        ? quarantined(server, remainingMs)
-        : { kind: "in-service", identity: server.identity };
+    async list(request: ListRequest): Promise<ListPage> {
+      if (client.isCluster) {
+        const what = "the keys of a Redis Cluster cannot be listed: they lie on many masters, and slots move";
+        throw new BackendError("BACKEND_UNSUPPORTED", { backend: name, what });
+      }
+      const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
+      const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
+      return listKeys(command, stored, request);
     },
+
+    async lift(key: string, token: bigint): Promise<bigint> {
+      const reply = String(await unmarked(LIFT, keysOf(key), [token.toString(), retention]));
+      if (!/^\d+$/.test(reply)) throw badReply(name, key, reply);
+      return BigInt(reply);
+    },
+
+    status,
 
     bootstrap: (incarnation: string) => onMark(BOOTSTRAP, incarnation),
 
     join: (incarnation: string) => onMark(JOIN, incarnation),
+
+    async quarantine(): Promise<Quarantined> {
+      if (guard === "off") throw noQuarantine(name);
+      if (client.isCluster) {
+        const what = "a Redis Cluster has no mark, so that it cannot be quarantined";
+        throw new BackendError("BACKEND_UNSUPPORTED", { backend: name, what });
+      }
+      for (let tries = 1; tries <= MARK_TRIES; tries++) {
+        const { mark } = await learn();
+        const begun = [mark, randomBytes(16).toString("hex"), String(deployment.quarantineMs)];
+        if ((await unmarked(QUARANTINE, [markKey], begun)) !== "ok") continue;
+        const after = await status();
+        if (after.kind === "quarantined") return after;
+      }
+      throw markUnreadable(name, "it changed again and again");
+    },
+
+    async examine(): Promise<Examination> {
+      const [serverMs, info] = texts(await unmarked(EXAMINE, [], []));
+      const fsync = await command("CONFIG", "GET", "appendfsync").catch(() => undefined);
+      return examination({
+        info: info ?? "",
+        serverMs: Number(serverMs),
+        appendfsync: setting(fsync),
+        durable: options.durable,
+      });
+    },
 
     async close(): Promise<void> {
       if (closed) return;
@@ -441,6 +502,12 @@ function texts(reply: unknown): readonly (string | undefined)[] {
   return Array.isArray(reply)
     ? reply.map((each) => (each === null || each === undefined ? undefined : String(each)))
     : [];
+}
+
+/** The value of one setting; undefined where CONFIG may not be read. */
+function setting(reply: unknown): string | undefined {
+  if (Array.isArray(reply)) return texts(reply)[1];
+  return undefined;
 }
 
 function firstMaster(slots: unknown): string {

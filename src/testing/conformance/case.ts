@@ -12,7 +12,9 @@ export type Need =
   /** a plain restart keeps the memory */
   | "durable"
   /** it moves proposals into the window around its own clock */
-  | "clamps";
+  | "clamps"
+  /** its keys can be listed */
+  | "lists";
 
 /** Starts the server behind the backend anew; resolves when it answers again. */
 export interface Restarts {
@@ -71,5 +73,7 @@ function offers(context: ConformanceContext, need: Need): boolean {
       return context.capabilities.durable;
     case "clamps":
       return context.clampsProposals ?? true;
+    case "lists":
+      return context.capabilities.lists;
   }
 }

@@ -16,7 +16,7 @@ export const quarantineCases: readonly ConformanceCase[] = [
       checkBetween("what remains of the quarantine", {
         is: status.remainingMs,
         min: Number.MIN_VALUE,
-        max: context.deployment.quarantineMs,
+        max: context.deployment.quarantineMs + context.capabilities.lateByMs,
       });
       const stage = stageWith(context, session);
       const reply = await stage.acquire(ALICE);
@@ -134,10 +134,11 @@ export const quarantineCases: readonly ConformanceCase[] = [
       const passed = context.nowMs() - from;
       checkSame("whether it is joined", { is: after.joined, should: true });
       checkSame("who replied", { is: after.identity, should: before.identity });
+      const grainMs = context.toleranceMs + context.capabilities.lateByMs + 2;
       checkBetween("what remains of the quarantine", {
         is: after.remainingMs,
-        min: before.remainingMs - passed - context.toleranceMs - 2,
-        max: before.remainingMs - 10 + context.toleranceMs + 2,
+        min: before.remainingMs - passed - grainMs,
+        max: before.remainingMs - 10 + grainMs,
       });
       const reply = await stageWith(context, other).acquire(ALICE);
       checkSame("the reply to an acquire", { is: reply.kind, should: "quarantined" });

@@ -1,0 +1,277 @@
+/**
+ * A backend on a store with compare and swap: looks, decides by `engine/record.ts` and `engine/mark.ts`, and writes if
+ * nothing has changed meanwhile. Two round trips where the store needs one for each.
+ */
+import { randomBytes } from "node:crypto";
+import type {
+  AcquireReply,
+  AcquireRequest,
+  BackendIdentity,
+  BackendSession,
+  Deployment,
+  Examination,
+  ExtendReply,
+  ExtendRequest,
+  KeyRecord,
+  ListPage,
+  ListRequest,
+  Quarantined,
+  RaiseReply,
+  RaiseRequest,
+  ReleaseReply,
+  StatusReply,
+} from "../../backend.js";
+import {
+  formatMark,
+  markBootstrapped,
+  markFits,
+  markJoined,
+  markOf,
+  markQuarantined,
+  parseMark,
+  quarantineLeftMs,
+  type Mark,
+  type MarkExpectation,
+  type MemoryKind,
+} from "../../engine/mark.js";
+import {
+  acquireKey,
+  extendKey,
+  forceReleaseKey,
+  keptNow,
+  liftKey,
+  raiseKey,
+  releaseKey,
+  type ClockReading,
+  type KeptKey,
+  type RecordContext,
+  type Step,
+} from "../../engine/record.js";
+import { clampProposal, skewMicros } from "../../engine/token.js";
+import { BackendError, noQuarantine } from "../../errors.js";
+import type { CasStore, Look, MarkLook } from "./cas-store.js";
+import { counterBroken, foreignMark, mismatch } from "./refusals.js";
+
+/** What a session needs of its backend. */
+export interface CasSessionOptions {
+  readonly name: string;
+  /** Whether a plain restart keeps what was acknowledged. */
+  readonly durable: boolean;
+  readonly deployment: Deployment;
+  /** Where the mark lies, for messages that tell how to delete it: "the key ql/mark". */
+  readonly markPlace: string;
+}
+
+/** What a step that relies on the mark sees. */
+interface Marked<Version> {
+  readonly mark: Mark;
+  readonly look: Look<Version>;
+  readonly kept: KeptKey | undefined;
+  readonly context: RecordContext;
+}
+
+/** Somebody else wrote between the look and the write so often; each time one of them got on. */
+const TRIES_MAX = 32;
+const FORGET_EVERY = 256;
+
+/** Opens a session. The store is closed with it. */
+export function openCasSession<Version>(
+  store: CasStore<Version>,
+  options: CasSessionOptions,
+): BackendSession {
+  const { name, deployment } = options;
+  const { restartGuard, tokenRetentionMs: retentionMs, quarantineMs } = deployment;
+  const memory: MemoryKind = restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
+  const skew = skewMicros(deployment.clockSkewMs);
+  let identity: BackendIdentity = { serverId: "", incarnation: "" };
+  let untilForget = FORGET_EVERY;
+
+  /** Whose mark it is and what it says; undefined when it had to be written first, so that another look is due. */
+  async function markIn(look: MarkLook<Version>): Promise<Mark | undefined> {
+    const expected: MarkExpectation = { figures: deployment, memory, origin: look.origin, quarantineMs };
+    const found = look.mark === undefined ? undefined : parseMark(look.mark.value);
+    if (look.mark !== undefined && found === undefined) {
+      throw foreignMark(name, look.mark.value, options.markPlace);
+    }
+    if (found !== undefined && !markFits(found, expected)) {
+      throw mismatch(name, found, expected, options.markPlace);
+    }
+    const current = markOf(found, expected, { id: newId(), nowMs: look.now.atMostMs });
+    if (current === found) return current;
+    await store.putMark(formatMark(current), look.mark?.version);
+    return undefined;
+  }
+
+  function identityOf(mark: Mark, { serverId }: MarkLook<Version>): BackendIdentity {
+    const { incarnation } = mark;
+    const server = serverId === "" ? incarnation : serverId;
+    // The same object while nothing changes, which the locker compares at every answer.
+    if (identity.serverId !== server || identity.incarnation !== incarnation) {
+      identity = { serverId: server, incarnation };
+    }
+    return identity;
+  }
+
+  function quarantine(mark: Mark, look: MarkLook<Version>): Quarantined | undefined {
+    const remainingMs = quarantineLeftMs(mark, look.now.atLeastMs);
+    if (remainingMs <= 0) return undefined;
+    return { kind: "quarantined", remainingMs, joined: mark.joined, identity: identityOf(mark, look) };
+  }
+
+  /** Repeats `attempt` while it comes back with nothing because somebody else wrote in between. */
+  async function untilDone<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+    for (let tries = 1; tries <= TRIES_MAX; tries++) {
+      const done = await attempt();
+      if (done !== undefined) return done;
+    }
+    const what = `others wrote the same key or mark ${TRIES_MAX} times in between; nothing was changed`;
+    throw new BackendError("BACKEND_BUSY", { backend: name, what });
+  }
+
+  /** One step to a key that relies on the mark. */
+  async function marked<Answer>(
+    key: string,
+    ttlMs: number | undefined,
+    decide: (at: Marked<Version>) => Step<Answer>,
+  ): Promise<Answer> {
+    const { answer } = await untilDone(async () => {
+      const look = await store.look(key, { ttlMs });
+      const mark = await markIn(look);
+      if (mark === undefined) return undefined;
+      const step = decide({ mark, look, kept: look.key?.value, context: { now: look.now, retentionMs } });
+      const { next } = step;
+      const done = next === undefined || (await store.put(key, next, { look, onMark: true })) === "written";
+      if (done) forgetNowAndThen(look);
+      return done ? { answer: step.answer } : undefined;
+    });
+    return answer;
+  }
+
+  /** One step to a key under any mark. */
+  async function unmarked<Answer>(
+    key: string,
+    decide: (kept: KeptKey | undefined, context: RecordContext) => Step<Answer>,
+  ): Promise<Answer> {
+    const { answer } = await untilDone(async () => {
+      const look = await store.look(key, { ttlMs: undefined });
+      const step = decide(look.key?.value, { now: look.now, retentionMs });
+      const { next } = step;
+      const done = next === undefined || (await store.put(key, next, { look, onMark: false })) === "written";
+      return done ? { answer: step.answer } : undefined;
+    });
+    return answer;
+  }
+
+  /** A change of the mark; `change` is undefined where nothing is to change. */
+  function changeMark(
+    change: (mark: Mark, look: MarkLook<Version>) => Mark | undefined,
+  ): Promise<{ readonly mark: Mark; readonly look: MarkLook<Version> }> {
+    return untilDone(async () => {
+      const look = await store.lookAtMark();
+      const mark = await markIn(look);
+      if (mark === undefined) return undefined;
+      const next = change(mark, look);
+      if (next === undefined) return { mark, look };
+      const written = await store.putMark(formatMark(next), look.mark?.version);
+      return written === "written" ? { mark: next, look } : undefined;
+    });
+  }
+
+  function forgetNowAndThen({ now }: Look<Version>): void {
+    if (store.forget === undefined || --untilForget > 0) return;
+    untilForget = FORGET_EVERY;
+    // What could not be deleted now is deleted another time.
+    store.forget(now).catch(() => undefined);
+  }
+
+  return {
+    async acquire({ key, owner, ttlMs, proposal }: AcquireRequest): Promise<AcquireReply> {
+      const reply = await marked<AcquireReply | "counter-full">(
+        key,
+        ttlMs,
+        ({ mark, look, kept, context }) => {
+          const quarantined = quarantine(mark, look);
+          if (quarantined !== undefined) return { answer: quarantined, next: undefined };
+          const request = { owner, ttlMs, proposal: clamped(proposal, look.wall, skew) };
+          const { answer, next } = acquireKey(kept, request, context);
+          if (answer.kind === "counter-full") return { answer: "counter-full", next };
+          return { answer: { ...answer, identity: identityOf(mark, look) }, next };
+        },
+      );
+      if (reply === "counter-full") throw counterBroken(name, key);
+      return reply;
+    },
+
+    raise: (request: RaiseRequest): Promise<RaiseReply> =>
+      marked(request.key, undefined, ({ kept, context }) => raiseKey(kept, request, context)),
+
+    extend: (request: ExtendRequest): Promise<ExtendReply> =>
+      marked<ExtendReply>(request.key, request.ttlMs, ({ mark, look, kept, context }) => {
+        const quarantined = quarantine(mark, look);
+        const asked = { ...request, quarantined: quarantined !== undefined };
+        const { answer, next } = extendKey(kept, asked, context);
+        if (quarantined !== undefined && answer === "quarantined") return { answer: quarantined, next };
+        const kind = answer === "quarantined" ? "not-owner" : answer;
+        return { answer: { kind, identity: identityOf(mark, look) }, next };
+      }),
+
+    release: (key: string, owner: string): Promise<ReleaseReply> =>
+      unmarked(key, (kept, context) => releaseKey(kept, owner, context)),
+
+    forceRelease: (key: string): Promise<boolean> => unmarked(key, forceReleaseKey),
+
+    async inspect(key: string): Promise<KeyRecord> {
+      const look = await store.look(key, { ttlMs: undefined });
+      const { lock, counter } = keptNow(look.key?.value, look.now);
+      if (lock === undefined) return { lock, counter };
+      const { owner, fence, expiresAt } = lock;
+      return { lock: { owner, fence, remainingMs: expiresAt - look.now.atLeastMs }, counter };
+    },
+
+    async status(): Promise<StatusReply> {
+      const { mark, look } = await changeMark(() => undefined);
+      return quarantine(mark, look) ?? { kind: "in-service", identity: identityOf(mark, look) };
+    },
+
+    async bootstrap(incarnation: string): Promise<void> {
+      await changeMark((mark) => markBootstrapped(mark, incarnation));
+    },
+
+    async join(incarnation: string): Promise<void> {
+      await changeMark((mark) => markJoined(mark, incarnation));
+    },
+
+    list: (request: ListRequest): Promise<ListPage> => store.list(request),
+
+    lift: (key: string, token: bigint): Promise<bigint> =>
+      unmarked(key, (kept, context) => liftKey(kept, token, context)),
+
+    async quarantine(): Promise<Quarantined> {
+      if (memory === "off") throw noQuarantine(name);
+      const id = newId();
+      const { mark, look } = await changeMark((found, at) =>
+        markQuarantined(found, { id, nowMs: at.now.atMostMs, quarantineMs }),
+      );
+      const { joined } = mark;
+      return { kind: "quarantined", remainingMs: quarantineMs, joined, identity: identityOf(mark, look) };
+    },
+
+    examine: (): Promise<Examination> => store.examine(),
+
+    close: () => store.close(),
+  };
+}
+
+function newId(): string {
+  return randomBytes(16).toString("hex");
+}
+
+/** The proposal, moved into the window around the store's wall clock, however coarse that is. */
+function clamped(proposal: bigint, wall: ClockReading | undefined, skew: bigint): bigint {
+  if (wall === undefined) return proposal;
+  const micros = (ms: number): bigint => BigInt(Math.round(ms * 1000));
+  const atMost = micros(wall.atMostMs);
+  return proposal > atMost
+    ? clampProposal(proposal, atMost, skew)
+    : clampProposal(proposal, micros(wall.atLeastMs), skew);
+}
