@@ -53,6 +53,24 @@ describe("a grant that comes late", () => {
     expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
   });
 
+  it("to a lease that an extension had created there anew ahead of it is released too, though its release found a lock", async () => {
+    const stage = createStage();
+    const { locker, links } = await startedClient(stage);
+    links[0]?.setDelay(SLOW);
+    const acquiring = locker.acquire("key", { ttlMs: 10_000 });
+    await stage.time.advance(1);
+    links[0]?.setDelay(QUICK);
+    const lease = await stage.wait(acquiring);
+    await stage.wait(lease.extend());
+    await stage.time.advance(20);
+    expect((await stage.owners("key"))[0]).toBeDefined();
+    expect(await stage.wait(lease.release())).toBe("released");
+    await stage.time.advance(10);
+    expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
+    await stage.time.advance(400);
+    expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
+  });
+
   it("to an attempt that was aborted is released too", async () => {
     const stage = createStage();
     const { locker, links } = await startedClient(stage);

@@ -140,7 +140,7 @@ interface Workplace {
 function createWorker(surroundings: Surroundings, place: Workplace): () => Promise<void> {
   const { kernel, recorder, plan, profile, isOver, marks } = surroundings;
   const { process, dice } = place;
-  const [ttlMsMin, ttlMsMax] = profile.ttlMs ?? [60, 400];
+  const [ttlMsMin, ttlMsMax] = profile.ttlMs ?? [60, 240];
 
   function sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {

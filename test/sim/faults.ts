@@ -100,14 +100,14 @@ export const KNOBS = {
     what: "a backend crashes and starts again with its memory",
     of: "backend",
     weight: 1,
-    forMs: [1, 60],
+    forMs: [0, 40],
   },
-  forget: { what: "a backend crashes and starts again empty", of: "backend", weight: 3, forMs: [1, 60] },
+  forget: { what: "a backend crashes and starts again empty", of: "backend", weight: 3, forMs: [0, 40] },
   failover: {
     what: "an empty replica takes over; later the old primary is back with its memory",
     of: "backend",
     weight: 0,
-    forMs: [20, 500],
+    forMs: [50, 900],
   },
   amnesia: {
     what: "all backends start again empty at once",

@@ -5,7 +5,7 @@ import type { Instant } from "../../src/engine/time.js";
 export interface Assumptions {
   /** No backend lost its memory: tokens are ordered whatever the clocks do. */
   readonly memoryKept: boolean;
-  /** Wall clocks agree within clockSkewMs. */
+  /** Wall clocks of backends agree within clockSkewMs; they hold the proposals of clients in bounds. */
   readonly wallClocksAgree: boolean;
   /** Locks end by clocks within the drift, and not at arbitrary moments. */
   readonly expiryByClock: boolean;

@@ -73,7 +73,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
     guard,
     driftPpm,
     clockSkewMs,
-    maxTtlMs: profile.ttlMs?.[1] ?? 400,
+    maxTtlMs: profile.ttlMs?.[1] ?? 240,
     keys: of(profile.keys ?? dice.pick([1, 1, 2, 3]), () => "").map((_, i) => `key-${i + 1}`),
     backends: of(n, () => drawClocks(dice, profile, { driftPpm, clockSkewMs })),
     clients: of(profile.clients ?? dice.pick(CLIENTS), client),

@@ -5,6 +5,7 @@
  */
 import { getEventListeners } from "node:events";
 import type { Deployment } from "../../src/backend.js";
+import { majority } from "../../src/engine/quorum.js";
 import { quarantineMs } from "../../src/engine/validity.js";
 import { createHighWaterMarks, type Locker } from "../../src/index.js";
 import type { Running } from "./drain.js";
@@ -118,7 +119,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     seed: plan.seed,
     assumptions: {
       memoryKept: !losesMemory(plan),
-      wallClocksAgree: profile.madClocks !== true && (profile.skewFactor ?? 1) <= 1,
+      wallClocksAgree: (profile.skewFactor ?? 1) <= 1,
       expiryByClock: profile.broken !== "A1",
     },
     ...recorder.records(),
@@ -221,7 +222,9 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
         return hit();
       case "jump":
         if (profile.madClocks !== true) return;
-        client.process.jumpWall(ms);
+        clients[
+          fault.client % Math.min(clients.length, profile.madClients ?? clients.length)
+        ]?.process.jumpWall(ms);
         return hit();
       case "close":
         client.reopen(fault.backend);
@@ -400,7 +403,7 @@ function deploymentOf(plan: Plan): Deployment {
   const { maxTtlMs, clockSkewMs, driftPpm } = plan;
   return {
     backends: plan.n,
-    quorum: plan.quorum ?? Math.floor(plan.n / 2) + 1,
+    quorum: plan.quorum ?? majority(plan.n),
     maxTtlMs,
     clockSkewMs,
     quarantineMs: quarantineMs({ maxTtlMs, clockSkewMs, driftPpm, lateByMs: 0 }),
