@@ -190,7 +190,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     if (dice.chance(0.3)) void lease.signal;
     use(lease, record);
     for (let steps = dice.pick(STEPS); steps > 0 && !lease.isOver(); steps--) {
-      await sleep(dice.between(0, 50));
+      await sleep(dice.between(0, profile.stepMs ?? 50));
       if (dice.chance(0.4)) use(lease, record);
       if (dice.chance(profile.extends ?? 0.2)) {
         await lease.extend(dice.chance(0.5) ? undefined : ttlMsMax).catch(() => undefined);
@@ -204,7 +204,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     while (!isOver() && !process.crashed && !place.isClosed()) {
       await sleep(dice.between(0, idleMs));
       // Whoever was refused does something else for a while.
-      idleMs = REFUSED_IDLE_MS;
+      idleMs = profile.refusedIdleMs ?? REFUSED_IDLE_MS;
       const usedUp = profile.ending !== "graceful" && dice.chance(profile.usedUp ?? 0.1);
       const keepAlive = !usedUp && dice.chance(profile.kept ?? 0.5);
       const lease = await take(dice.pick(plan.keys), keepAlive);

@@ -178,6 +178,8 @@ export interface FaultPlan {
   readonly paceMs: number;
   /** Replaces the largest `ms` of the delay fault. */
   readonly tailMs?: number;
+  /** The same of the duplicate fault. */
+  readonly duplicateMs?: number;
 }
 
 /** A list of faults in the order of time. */
@@ -199,11 +201,16 @@ export function drawFaults(dice: Dice, plan: FaultPlan): readonly Fault[] {
       atMs,
       client: dice.whole(0, 1_000),
       backend: dice.whole(0, 1_000),
-      ms: drawn(kind === "delay" && plan.tailMs !== undefined ? [5, plan.tailMs] : ms),
+      ms: drawn(longest(kind, plan) ?? ms),
       forMs: drawn(forMs),
       rate: drawn(rate),
     });
   }
+}
+
+function longest(kind: FaultKind, { tailMs, duplicateMs }: FaultPlan): Range | undefined {
+  if (kind === "delay" && tailMs !== undefined) return [5, tailMs];
+  return kind === "duplicate" && duplicateMs !== undefined ? [1, duplicateMs] : undefined;
 }
 
 /** One line for people. */

@@ -1,7 +1,7 @@
 /** Runs a world and says what is wrong with it. */
 import { CHECKERS } from "./checkers/all.js";
 import { drive, type Drain } from "./drain.js";
-import type { Violation } from "./history.js";
+import type { History, Violation } from "./history.js";
 import type { TraceLine } from "./kernel.js";
 import type { Plan } from "./plan.js";
 import { PROFILES } from "./profiles.js";
@@ -10,6 +10,7 @@ import { runWorld, type Figures } from "./world.js";
 /** A world that was run. */
 export interface Judged {
   readonly figures: Figures;
+  readonly history: History;
   /** Broken promises. */
   readonly broken: readonly Violation[];
   /** What is not promised in this profile, and did not hold. */
@@ -33,6 +34,7 @@ export async function judge(plan: Plan, options: JudgeOptions = {}): Promise<Jud
     .flatMap(([, check]) => check(history));
   return {
     figures,
+    history,
     broken: found.filter(({ promise }) => !notPromised.includes(promise)),
     excused: found.filter(({ promise }) => notPromised.includes(promise)),
   };

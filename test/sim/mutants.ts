@@ -71,6 +71,13 @@ const LOOKS_ONLY_AT_REACHABLE: readonly Edit[] = [
   },
 ];
 
+/** As a backend without a clock would do. */
+const NO_CLAMP: Edit = {
+  file: MEMORY,
+  find: "clampProposal(proposal, clock.wallMicros(), skew)",
+  put: "proposal",
+};
+
 /** All of them. */
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -208,7 +215,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: RECORD, find: "if (lock !== undefined || !request.mayHeal)", put: "if (!request.mayHeal)" },
     ],
     seenBy: ["exclusion"],
-    profile: "delays",
+    profile: "keeping",
     worlds: 2_000,
   },
   {
@@ -246,7 +253,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     seenBy: ["exclusion", "resurrection"],
-    profile: "delays",
+    profile: "keeping",
     worlds: 500,
   },
   {
@@ -416,13 +423,14 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 10_000,
   },
   {
-    name: "proposals reused on retry",
+    name: "proposals reused on retry, at backends without a clock of their own",
     edits: [
       {
         file: POLL,
         find: "const proposal = system.propose();",
         put: "const proposal = ((quorum.proposals ??= {})[key] ??= system.propose());",
       },
+      NO_CLAMP,
     ],
     seenBy: ["tokens"],
     profile: "order",
@@ -432,7 +440,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "no proposals",
     edits: [
       { file: POLL, find: "const proposal = system.propose();", put: "const proposal = 0n;" },
-      { file: MEMORY, find: "clampProposal(proposal, clock.wallMicros(), skew)", put: "proposal" },
+      NO_CLAMP,
     ],
     seenBy: ["tokens"],
     profile: "order",
@@ -440,7 +448,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "proposals are not clamped",
-    edits: [{ file: MEMORY, find: "clampProposal(proposal, clock.wallMicros(), skew)", put: "proposal" }],
+    edits: [NO_CLAMP],
     seenBy: ["tokens"],
     profile: "mad",
     worlds: 500,
@@ -462,7 +470,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "an expiry shrinks",
     edits: [{ file: RECORD, find: "Math.max(lock.expiresAt, expiresAt)", put: "expiresAt" }],
     seenBy: ["exclusion"],
-    profile: "delays",
+    profile: "keeping",
     worlds: 3_000,
   },
   {
@@ -520,18 +528,5 @@ export const MUTANTS: readonly Mutant[] = [
     seenBy: ["liveness"],
     profile: "strict",
     worlds: 50,
-  },
-  {
-    name: "a silent backend is never asked again",
-    edits: [
-      {
-        file: "src/lock/link",
-        find: "inFlight--;\n            const fault = typed(error);",
-        put: "const fault = typed(error);",
-      },
-    ],
-    seenBy: ["liveness"],
-    profile: "strict",
-    worlds: 2_000,
   },
 ];

@@ -88,6 +88,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       untilMs: durationMs,
       paceMs: profile.paceMs ?? 23,
       ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
+      ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
     }),
   };
 }

@@ -47,8 +47,14 @@ export interface Profile {
   readonly ttlMs?: readonly [min: number, max: number];
   /** How often a holder extends by itself between two steps. Default 0.2. */
   readonly extends?: number;
+  /** The longest pause of a holder between two uses of its lease. Default 50. */
+  readonly stepMs?: number;
   /** The longest pause of a worker between two leases. Default 20. */
   readonly idleMs?: number;
+  /** The same after it was refused. Default 120. */
+  readonly refusedIdleMs?: number;
+  /** Replaces the longest time between a request and its duplicate. */
+  readonly duplicateMs?: number;
   /** The pauses between two attempts. Default: as the seed says. */
   readonly retryDelayMs?: readonly [min: number, max: number];
   /** "graceful": all stop, give back, and no lock may be left. "last": then a newcomer must get every key. */
@@ -156,6 +162,7 @@ export const INSIDE_PROFILES = {
     guard: "strict",
     usedUp: 0.8,
     ttlMs: [150, 150],
+    clockSkewMs: 4,
     durationMs: 900,
     paceMs: 40,
     ending: "none",
@@ -177,34 +184,56 @@ export const INSIDE_PROFILES = {
   },
   skew: {
     ...INSIDE,
-    what: "memory lost, wall clocks that differ by nearly a TTL",
+    what: "memory lost, wall clocks of backends that differ by nearly a TTL, those of clients by anything",
     n: 3,
     keys: 1,
-    clients: 2,
+    clients: 3,
     guard: "strict",
-    ttlMs: [60, 150],
-    clockSkewMs: 148,
+    ttlMs: [60, 100],
+    clockSkewMs: 98,
     driftPpm: 5_000,
-    usedUp: 0.5,
-    durationMs: 2_000,
-    paceMs: 90,
+    madClocks: true,
+    durationMs: 1_200,
+    paceMs: 45,
     ending: "none",
-    faults: only({ forget: 6, reset: 1, replace: 1 }),
+    faults: only({ forget: 5, jump: 4, reset: 1 }),
   },
   healing: {
     ...INSIDE,
-    what: "lossy acquires, long holds, adversarial losses of memory",
+    what: "requests that arrive late or not at all, long attempts beside short leases, losses of memory",
     n: 3,
     keys: 1,
-    clients: 2,
+    clients: 3,
     guard: "strict",
     kept: 1,
     usedUp: 0,
-    ttlMs: [100, 150],
-    paceMs: 30,
-    durationMs: 800,
+    extends: 0.6,
+    stepMs: 120,
+    ttlMs: [60, 600],
+    clockSkewMs: 4,
+    paceMs: 18,
+    durationMs: 450,
+    inOrder: false,
     ending: "none",
-    faults: only({ forget: 3, lossy: 4, cut: 2, suspend: 1 }),
+    faults: only({ forget: 2, delay: 5, "cut requests": 5, lossy: 1 }),
+  },
+  keeping: {
+    ...INSIDE,
+    what: "leases kept for long while their holders are cut off, stalled and answered late",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    kept: 0.9,
+    extends: 0.5,
+    stepMs: 200,
+    ttlMs: [60, 150],
+    durationMs: 800,
+    paceMs: 35,
+    ending: "none",
+    faults: only({
+      ...{ partition: 3, cut: 3, "cut requests": 3, "cut replies": 2, delay: 3, duplicate: 4 },
+      ...{ stall: 2, pause: 2, suspend: 1, freeze: 2 },
+    }),
   },
   rolling: {
     ...INSIDE,
@@ -275,16 +304,22 @@ const OUTSIDE = { ending: "none" } as const;
 export const OUTSIDE_PROFILES = {
   expiry: {
     ...OUTSIDE,
-    what: "locks end at any moment: the clocks of backends leap ahead",
+    what: "locks end at any moment: the clocks of backends leap ahead; many attempts at once",
     broken: "A1",
     notPromised: ["exclusion", "order"],
     n: 3,
     keys: 1,
     clients: 4,
     madClocks: true,
-    leapChance: 0.05,
-    tailMs: 100,
-    faults: { ...NO_LOSSES, jump: 3, duplicate: 4, delay: 6 },
+    leapChance: 0.06,
+    tailMs: 30,
+    duplicateMs: 20,
+    ttlMs: [50, 100],
+    hopMsMax: 10,
+    retryDelayMs: [2, 20],
+    idleMs: 10,
+    refusedIdleMs: 15,
+    faults: only({ duplicate: 6, delay: 6, jump: 3, pause: 2, reset: 1, "cut requests": 1 }),
   },
   drift: {
     ...OUTSIDE,
