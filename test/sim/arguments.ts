@@ -1,4 +1,5 @@
 /** The command line of the simulation. */
+import { CHECKERS } from "./checkers/all.js";
 import { INSIDE_NAMES, OUTSIDE_NAMES, PROFILES, type ProfileName } from "./profiles.js";
 
 /** What was asked for. */
@@ -16,6 +17,8 @@ export interface Arguments {
   readonly mutants: boolean;
   readonly full: boolean;
   readonly only: string | undefined;
+  /** A checker that does not look. */
+  readonly without: string | undefined;
   readonly help: boolean;
 }
 
@@ -41,13 +44,14 @@ that still breaks it, a timeline, and the command that shows it again.
   --mutants        plants bugs instead (npm run sim:mutants): each must be seen within its budget
   --full           with --mutants: from the first seed on, not from just before the recorded find
   --only TEXT      with --mutants: those whose name contains it
+  --without NAME   with --mutants: this checker does not look, and any other one may see the bug
   --help
 
 Profiles inside the assumptions: ${INSIDE_NAMES.join(", ")}
 and outside: ${OUTSIDE_NAMES.join(", ")}`;
 
 const NUMBERS = ["--seed", "--seeds", "--minutes"] as const;
-const TEXTS = ["--profile", "--faults", "--svg", "--only"] as const;
+const TEXTS = ["--profile", "--faults", "--svg", "--only", "--without"] as const;
 const FLAGS = ["--trace", "--hash", "--record", "--mutants", "--full", "--help"] as const;
 
 /** Throws a {@link UsageError}. */
@@ -83,6 +87,7 @@ export function parseArguments(args: readonly string[]): Arguments {
     mutants: flags.has("--mutants"),
     full: flags.has("--full"),
     only: texts.get("--only")?.at(-1),
+    without: texts.get("--without")?.at(-1),
     help: flags.has("--help"),
   };
   refuseContradictions(parsed);
@@ -100,8 +105,13 @@ function refuseContradictions(parsed: Arguments): void {
   if ((parsed.svg ?? parsed.faults) !== undefined && !(single && parsed.profiles.length === 1)) {
     throw new UsageError("--svg and --faults need --seed and one --profile");
   }
-  if (!parsed.mutants && (parsed.full || parsed.only !== undefined)) {
-    throw new UsageError("--full and --only need --mutants");
+  if (!parsed.mutants && (parsed.full || (parsed.only ?? parsed.without) !== undefined)) {
+    throw new UsageError("--full, --only and --without need --mutants");
+  }
+  if (parsed.without !== undefined && !Object.hasOwn(CHECKERS, parsed.without)) {
+    throw new UsageError(
+      `--without must be one of ${Object.keys(CHECKERS).join(", ")}; got ${parsed.without}`,
+    );
   }
   if (parsed.hash && parsed.minutes !== undefined)
     throw new UsageError("--hash needs --seeds, not --minutes");

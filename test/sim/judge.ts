@@ -27,7 +27,9 @@ export interface JudgeOptions {
 
 /** Runs the world of a plan, with all checkers. */
 export async function judge(plan: Plan, options: JudgeOptions = {}): Promise<Judged> {
-  const { history, figures } = await drive(runWorld(plan, options.trace), options.drain);
+  const { history, figures } = await withoutStacks(options.trace === undefined, () =>
+    drive(runWorld(plan, options.trace), options.drain),
+  );
   const notPromised: readonly string[] = PROFILES[plan.profile].notPromised;
   const found = Object.entries(CHECKERS)
     .filter(([name]) => options.without?.includes(name) !== true)
@@ -38,4 +40,15 @@ export async function judge(plan: Plan, options: JudgeOptions = {}): Promise<Jud
     broken: found.filter(({ promise }) => !notPromised.includes(promise)),
     excused: found.filter(({ promise }) => notPromised.includes(promise)),
   };
+}
+
+/** Thousands of errors a second, of which nobody reads where they were made; with a trace somebody may. */
+async function withoutStacks<T>(without: boolean, run: () => Promise<T>): Promise<T> {
+  const before = Error.stackTraceLimit;
+  if (without) Error.stackTraceLimit = 0;
+  try {
+    return await run();
+  } finally {
+    Error.stackTraceLimit = before;
+  }
 }

@@ -31,8 +31,6 @@ const print = (text: string): void => {
 
 /** Runs from the root of the project. */
 export async function main(args: readonly string[]): Promise<number> {
-  // Thousands of errors a second, of which nobody reads where they were made.
-  Error.stackTraceLimit = 0;
   let parsed: Arguments;
   try {
     parsed = parseArguments(args);
@@ -173,7 +171,12 @@ async function mutants(args: Arguments): Promise<number> {
   const findings = readFindings(fileOf(FINDINGS));
   const chosen = MUTANTS.filter(({ name }) => args.only === undefined || name.includes(args.only));
   const outcomes: MutantOutcome[] = [];
-  for await (const outcome of runMutants({ mutants: chosen, full: args.full, findings })) {
+  for await (const outcome of runMutants({
+    mutants: chosen,
+    full: args.full,
+    findings,
+    without: args.without,
+  })) {
     outcomes.push(outcome);
     const { mutant, found, worlds } = outcome;
     print(

@@ -48,29 +48,6 @@ const WATCH_ASLEEP: Edit = {
   find: "leases.add(lease);\n            const now",
   put: "return; const now",
 };
-const LOOKS_ONLY_AT_REACHABLE: readonly Edit[] = [
-  {
-    file: CONTACT,
-    find: "firstDoneAt: first.includes(undefined) ? undefined : state.clock",
-    put: "firstDoneAt: most(first) ? state.clock : undefined",
-  },
-  {
-    file: CONTACT,
-    find: "decided: second.includes(undefined) ? state.decided : second",
-    put: "decided: most(second) ? second : state.decided",
-  },
-  {
-    file: CONTACT,
-    find: "const NONE = [];",
-    put: "const NONE = []; const most = (seen) => seen.filter((each) => each !== undefined).length > seen.length / 2;",
-  },
-  {
-    file: "src/lock/acquire",
-    find: 'return round.seats.every((seat) => seat === "quarantined");',
-    put: 'return round.seats.every((seat) => seat === "quarantined" || seat === "fault" || seat === "waiting");',
-  },
-];
-
 /** As a backend without a clock would do. */
 const NO_CLAMP: Edit = {
   file: MEMORY,
@@ -140,13 +117,6 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 3_000,
   },
   {
-    name: "raise by owner only",
-    edits: [{ file: RECORD, find: " || lock.fence !== request.fence", put: "" }],
-    seenBy: ["tokens"],
-    profile: "expiry",
-    worlds: 20_000,
-  },
-  {
     name: "release without owner check",
     edits: [
       {
@@ -188,15 +158,6 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 300,
   },
   {
-    name: "heal on a quarantined backend",
-    edits: [
-      { file: RECORD, find: "if (request.quarantined)", put: "if (request.quarantined && !request.mayHeal)" },
-    ],
-    seenBy: ["exclusion"],
-    profile: "healing",
-    worlds: 100_000,
-  },
-  {
     name: "heal of a forced release",
     edits: [
       {
@@ -217,23 +178,6 @@ export const MUTANTS: readonly Mutant[] = [
     seenBy: ["exclusion"],
     profile: "keeping",
     worlds: 2_000,
-  },
-  {
-    name: "the latest grant of a backend wins instead of the first",
-    edits: [
-      {
-        file: POLL,
-        find: 'if (vote === "refused") {',
-        put:
-          'if (vote === "refused") {\n' +
-          '            round = { ...round, seats: round.seats.with(link.index, "waiting") };\n' +
-          "            link.send((session) => session.acquire({ key, owner, ttlMs, proposal }), (reply) => onReply(link, reply), (fault) => onFault(link, fault));\n" +
-          "            return;",
-      },
-    ],
-    seenBy: ["tokens"],
-    profile: "expiry",
-    worlds: 20_000,
   },
   {
     name: "answers of two extension rounds added up",
@@ -327,19 +271,6 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 500,
   },
   {
-    name: "a late grant above the token counts",
-    edits: [
-      {
-        file: ROUND,
-        find: 'return fence < token ? "behind" : "ahead";',
-        put: 'return fence < token ? "behind" : "known";',
-      },
-    ],
-    seenBy: ["tokens"],
-    profile: "expiry",
-    worlds: 20_000,
-  },
-  {
     name: "the token of one backend",
     edits: [{ file: ROUND, find: "token = higherFence(token, granted);", put: "token = fence;" }],
     seenBy: ["tokens"],
@@ -369,31 +300,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a grant behind its release is left there",
     edits: [
-      { file: "src/lock/release", find: "if ((claim.denials & (1 << link.index)) !== 0)", put: "if (false)" },
+      {
+        file: "src/lock/release",
+        find: "if (((claim.denials | claim.recreated) & bit) !== 0)",
+        put: "if (false)",
+      },
     ],
     seenBy: ["leaks"],
     profile: "reordered",
     worlds: 2_000,
   },
   {
-    name: "bootstrap after one sight instead of two",
-    edits: [
-      {
-        file: CONTACT,
-        find: "firstDoneAt: first.includes(undefined) ? undefined : state.clock }",
-        put: "firstDoneAt: first.includes(undefined) ? undefined : state.clock, decided: first.includes(undefined) ? state.decided : first }",
-      },
-    ],
-    seenBy: ["exclusion"],
-    profile: "fresh",
-    worlds: 10_000,
-  },
-  {
-    name: "bootstrap of all that can be reached instead of all",
-    edits: LOOKS_ONLY_AT_REACHABLE,
-    seenBy: ["exclusion"],
-    profile: "fresh",
-    worlds: 2_000,
+    name: "a grant behind an extension that created the lock anew is left there",
+    edits: [{ file: "src/lock/release", find: "(claim.denials | claim.recreated)", put: "claim.denials" }],
+    seenBy: ["leaks"],
+    profile: "reordered",
+    worlds: 1_000,
   },
   {
     name: "bootstrap although somebody joined",
@@ -401,26 +323,6 @@ export const MUTANTS: readonly Mutant[] = [
     seenBy: ["exclusion"],
     profile: "fresh",
     worlds: 500,
-  },
-  {
-    name: "bootstrap without its incarnation",
-    edits: [
-      {
-        file: MARK,
-        find: "if (mark.incarnation !== incarnation || mark.quarantinedUntil === 0)",
-        put: "if (mark.quarantinedUntil === 0)",
-      },
-    ],
-    seenBy: ["exclusion"],
-    profile: "fresh",
-    worlds: 10_000,
-  },
-  {
-    name: "a found mark does not count as joined",
-    edits: [{ file: MARK, find: "joined: found !== undefined,", put: "joined: false," }],
-    seenBy: ["exclusion"],
-    profile: "rolling",
-    worlds: 10_000,
   },
   {
     name: "proposals reused on retry, at backends without a clock of their own",

@@ -310,7 +310,8 @@ export const OUTSIDE_PROFILES = {
     n: 3,
     keys: 1,
     clients: 4,
-    madClocks: true,
+    // Slow clocks beside fast ones: backends count up by one most of the time, so that equal numbers meet.
+    clockSkewMs: 98,
     leapChance: 0.06,
     tailMs: 30,
     duplicateMs: 20,
@@ -319,7 +320,7 @@ export const OUTSIDE_PROFILES = {
     retryDelayMs: [2, 20],
     idleMs: 10,
     refusedIdleMs: 15,
-    faults: only({ duplicate: 6, delay: 6, jump: 3, pause: 2, reset: 1, "cut requests": 1 }),
+    faults: only({ duplicate: 6, delay: 6, pause: 2, reset: 1, "cut requests": 1 }),
   },
   drift: {
     ...OUTSIDE,
