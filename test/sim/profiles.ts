@@ -231,8 +231,16 @@ export const INSIDE_PROFILES = {
     paceMs: 35,
     ending: "none",
     faults: only({
-      ...{ partition: 3, cut: 3, "cut requests": 3, "cut replies": 2, delay: 3, duplicate: 4 },
-      ...{ stall: 2, pause: 2, suspend: 1, freeze: 2 },
+      partition: 3,
+      cut: 3,
+      "cut requests": 3,
+      "cut replies": 2,
+      delay: 3,
+      duplicate: 4,
+      stall: 2,
+      pause: 2,
+      suspend: 1,
+      freeze: 2,
     }),
   },
   rolling: {

@@ -81,10 +81,12 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   plan.clients.forEach((client, i) => clients.push(createClient(surroundings, `c${i + 1}`, client)));
   if (plan.guard === "strict") {
     let started = false;
-    const done = (): void => {
-      started = true;
-    };
-    clients[0]?.lockers[0]?.bootstrap().then(done, done);
+    void clients[0]?.lockers[0]
+      ?.bootstrap()
+      .catch(() => undefined)
+      .finally(() => {
+        started = true;
+      });
     yield* kernel.run(kernel.nowMs + 1_000, () => started);
   }
   for (const client of clients) client.employ();
