@@ -71,15 +71,16 @@ function optionTables() {
     tokenRetentionMs: ["one quarantine", LIMITS.tokenRetentionMsMax],
     retryDelayMsMin: [1, LIMITS.retryDelayMsMax],
     retryDelayMsMax: ["retryDelayMsMin", LIMITS.retryDelayMsMax],
+    limit: [1, LIMITS.limitMax],
     quorum: ["a majority", "all"],
     backends: [1, `${LIMITS.backendsMax} of them`],
     restartGuard: ['`"auto"`', '`"strict"` or `"off"`'],
   };
   const text = (bound) => (typeof bound === "number" ? figure(bound) : bound);
-  const rows = (name, ofLocker) =>
+  const rows = (name, whose) =>
     members(source, name).map(({ member, text: what }) => [
       `\`${member}\``,
-      ofLocker && member in DEFAULTS ? "the locker's" : figure(DEFAULTS[member]),
+      member in DEFAULTS && whose !== undefined ? whose : figure(DEFAULTS[member]),
       member in range ? `${text(range[member][0])} to ${text(range[member][1])}` : "",
       plain(member in DEFAULTS ? what.replace(/ Default [^.]*\.$/, "") : what),
     ]);
@@ -88,7 +89,11 @@ function optionTables() {
     "## createLocker(options)",
     table(head, rows("LockerOptions")),
     "## acquire, tryAcquire, withLock",
-    table(head, rows("AcquireOptions", true)),
+    table(head, rows("AcquireOptions", "the locker's")),
+    "## list",
+    table(head, rows("ListOptions")),
+    "## adopt",
+    table(head, rows("AdoptOptions", "the lease's")),
     `Keys: non-empty strings of well-formed Unicode, at most ${LIMITS.keyBytesMax} bytes in UTF-8.`,
   ].join("\n\n");
 }

@@ -109,7 +109,10 @@ export type ReleaseReply = "released" | "not-owner";
 
 /** What one backend holds for one key. */
 export interface KeyRecord {
-  /** The live lock, if there is one. */
+  /**
+   * The live lock, if there is one. It ends no earlier than {@link Capabilities.earlyByMs} before `remainingMs` has
+   * passed by the backend's clock: the validity of an adopted lease rests on it.
+   */
   readonly lock: { readonly owner: string; readonly fence: bigint; readonly remainingMs: number } | undefined;
   /** The counter; 0 when there is none. */
   readonly counter: bigint;

@@ -3,7 +3,8 @@
 /** What one backend did in an attempt. Part of every quorum error, so that held and unreachable never look alike. */
 export interface VoteReport {
   readonly backend: string;
-  readonly vote: "granted" | "held" | "denied" | "quarantined" | "fault" | "no-answer";
+  /** "confirmed": it did what an operator asked for (a forced release, a lifted counter). */
+  readonly vote: "granted" | "held" | "denied" | "quarantined" | "confirmed" | "fault" | "no-answer";
   /** Milliseconds from the first request of the attempt to the answer, or until nobody waited any more. */
   readonly elapsedMs: number;
   /** For how long the other's lock or the quarantine lasts, in milliseconds, where the backend said so. */
@@ -63,6 +64,7 @@ export type ErrorCode =
   | "ABORTED"
   | "CLOSED"
   | "LEASE_LOST"
+  | "HAND_OVER_REFUSED"
   | "STALE_TOKEN"
   | "NO_TRANSACTION"
   | "MARKS_MISSING"
@@ -334,13 +336,13 @@ export class LeaseLostError extends QuorumLockError {
   readonly code = "LEASE_LOST";
   readonly key: string;
   readonly token: bigint;
-  readonly reason: LossReason | "released" | "too-short";
+  readonly reason: LossReason | "released" | "handed-over" | "too-short";
   /** What the job returned, when `withLock` rejects because the lease was lost while the job went on. */
   readonly result: unknown;
 
   constructor(
     lease: { readonly key: string; readonly token: bigint },
-    reason: LossReason | "released" | "too-short",
+    reason: LossReason | "released" | "handed-over" | "too-short",
     more: { readonly what?: string; readonly result?: unknown } = {},
   ) {
     super(more.what ?? `lease of ${show(lease.key)} with token ${lease.token} ${LOSS_TEXT[reason]}`);
@@ -356,8 +358,19 @@ const LOSS_TEXT = {
   "forced-out": "is over: a majority of the backends deny it (released by force, evicted or deleted)",
   closed: "is over: its locker was closed",
   released: "is over: it was released",
+  "handed-over": "is over here: it was handed over",
   "too-short": "has too little validity left",
 } as const;
+
+/** `HAND_OVER_REFUSED`: what was to be adopted is no hand-over, or one of a deployment that is configured otherwise. */
+export class HandOverRefusedError extends QuorumLockError {
+  override readonly name: string = "HandOverRefusedError";
+  readonly code = "HAND_OVER_REFUSED";
+
+  constructor(why: string) {
+    super(`the hand-over cannot be adopted: ${why}`);
+  }
+}
 
 /** `STALE_TOKEN`: a guard refused a write, since the resource has seen a newer holder. */
 export class StaleTokenError extends QuorumLockError {
@@ -456,6 +469,7 @@ function voteText(vote: VoteReport): string {
     case "granted":
     case "held":
     case "denied":
+    case "confirmed":
       return `${vote.backend} ${vote.vote}${remaining}`;
     case "quarantined":
       return `${vote.backend} in quarantine${remaining}`;

@@ -22,12 +22,14 @@ export type {
   StatusReply,
 } from "./backend.js";
 export type { RefusalReason } from "./engine/round.js";
+export type { KeyState, LockRole } from "./engine/survey.js";
 export type { Instant, System, Timer, TimerPurpose } from "./engine/time.js";
 export {
   AbortedError,
   BackendError,
   ClosedError,
   ConfigMismatchError,
+  HandOverRefusedError,
   InvalidKeyError,
   InvalidOptionError,
   LeaseLostError,
@@ -45,9 +47,22 @@ export type { BackendErrorCode, ErrorCode, LossReason, RefusalData, VoteReport }
 export { createHighWaterMarks, guardInProcess } from "./guard/in-process.js";
 export type { HighWaterMarks } from "./guard/in-process.js";
 export type { GuardedLease } from "./guard/lease.js";
+export type { Answer } from "./lock/ask.js";
 export type { LeaseEvent, LockerEventName, LockerEvents, ReleaseOutcome } from "./lock/events.js";
+export type { BackendExamination, ClockOffset } from "./lock/examine.js";
+export type { HandOver, HandOverDeployment } from "./lock/hand-over.js";
+export type { BackendView, KeyReport } from "./lock/inspect.js";
 export type { Lease, LeaseJson } from "./lock/lease.js";
 export { createLocker } from "./lock/locker.js";
+export type { KeyListing, ListCoverage, ListedBackend } from "./lock/list.js";
 export type { Locker, Refusal } from "./lock/locker.js";
+export type { Operator } from "./lock/operator.js";
+export type {
+  ForcedRelease,
+  ForceReleaseReport,
+  LiftedCounter,
+  LiftReport,
+  QuarantineReport,
+} from "./lock/repair.js";
 export { DEFAULTS, LIMITS } from "./options.js";
-export type { AcquireOptions, LockerOptions, Logger } from "./options.js";
+export type { AcquireOptions, AdoptOptions, ListOptions, LockerOptions, Logger } from "./options.js";

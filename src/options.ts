@@ -3,6 +3,7 @@ import type { Backend, Deployment, RestartGuard } from "./backend.js";
 import { isQuorum, majority } from "./engine/quorum.js";
 import type { RetryBounds } from "./engine/schedule.js";
 import type { System } from "./engine/time.js";
+import { MAX_FENCE } from "./engine/token.js";
 import { quarantineMs, validityMs, type ClockBounds } from "./engine/validity.js";
 import {
   InvalidKeyError,
@@ -62,6 +63,30 @@ export interface AcquireOptions {
   readonly keepAlive?: boolean;
 }
 
+/** Options of one `adopt`. */
+export interface AdoptOptions {
+  /** The TTL to which the lease is extended, in milliseconds. Default that of the lease. */
+  readonly ttlMs?: number;
+  /** Extend the lease until it is released or lost. Default false. */
+  readonly keepAlive?: boolean;
+  /** Ends the adoption. It does not end the lease. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of one `list`. */
+export interface ListOptions {
+  /** Only keys that begin with it. Default: all. */
+  readonly prefix?: string;
+  /** How many keys to report at most. Default 10,000. */
+  readonly limit?: number;
+}
+
+/** {@link ListOptions}, checked and complete. */
+export interface ResolvedList {
+  readonly prefix: string;
+  readonly limit: number;
+}
+
 /** {@link LockerOptions}, checked and complete. */
 export interface ResolvedOptions {
   readonly backends: readonly Backend[];
@@ -92,6 +117,7 @@ export const DEFAULTS: {
   readonly tokenRetentionMs: number;
   readonly retryDelayMsMin: number;
   readonly retryDelayMsMax: number;
+  readonly limit: number;
 } = {
   ttlMs: 10_000,
   waitMs: 10_000,
@@ -102,6 +128,7 @@ export const DEFAULTS: {
   tokenRetentionMs: 604_800_000,
   retryDelayMsMin: 10,
   retryDelayMsMax: 250,
+  limit: 10_000,
 };
 
 /** Bounds of every figure. */
@@ -115,6 +142,7 @@ export const LIMITS: {
   readonly tokenRetentionMsMax: number;
   readonly retryDelayMsMax: number;
   readonly keyBytesMax: number;
+  readonly limitMax: number;
 } = {
   // Which backends answered what is kept in the bits of a 32-bit number.
   backendsMax: 31,
@@ -126,6 +154,7 @@ export const LIMITS: {
   tokenRetentionMsMax: 31_536_000_000,
   retryDelayMsMax: 60_000,
   keyBytesMax: 512,
+  limitMax: 1_000_000,
 };
 
 const LOCAL_GRAIN_MS = 1;
@@ -246,6 +275,35 @@ export function resolveAcquire(
   };
 }
 
+const ADOPT_OPTIONS: ReadonlySet<string> = new Set<keyof AdoptOptions>(["ttlMs", "keepAlive", "signal"]);
+
+/** Checks the options of one adoption, of a lease that was acquired with `ttlMs`. Throws `INVALID_OPTION`. */
+export function resolveAdopt(options: AdoptOptions, locker: ResolvedOptions, ttlMs: number): ResolvedAcquire {
+  refuseUnknownOptions(options, ADOPT_OPTIONS, "the adopt options");
+  return resolveAcquire({ ...options, ttlMs: options.ttlMs ?? ttlMs }, locker, { keepAlive: false });
+}
+
+const LIST_OPTIONS: ReadonlySet<string> = new Set<keyof ListOptions>(["prefix", "limit"]);
+
+/** Checks the options of one list. Throws `INVALID_OPTION`. */
+export function resolveList(options: ListOptions): ResolvedList {
+  refuseUnknownOptions(options, LIST_OPTIONS, "the list options");
+  const { prefix = "", limit = DEFAULTS.limit } = options;
+  // What begins no key that may exist would list nothing, and look like a deployment without locks.
+  if (typeof prefix !== "string" || (prefix !== "" && !isKey(prefix))) {
+    throw new InvalidOptionError("prefix", "the beginning of a key, or left out", prefix);
+  }
+  return { prefix, limit: whole("limit", limit, { min: 1, max: LIMITS.limitMax }) };
+}
+
+/** Checks a token to which a counter is to be lifted. Throws `INVALID_OPTION`. */
+export function checkToken(option: string, token: bigint): bigint {
+  if (typeof token !== "bigint" || token < 1n || token > MAX_FENCE) {
+    throw new InvalidOptionError(option, `a bigint from 1 to ${MAX_FENCE}`, token);
+  }
+  return token;
+}
+
 function noValidity(ttlMs: number): InvalidOptionError {
   return new InvalidOptionError("ttlMs", "long enough to leave some validity with these backends", ttlMs);
 }
@@ -275,6 +333,15 @@ export function checkKey(key: string): string {
   // Stores would turn every lone surrogate into the same replacement character, and two keys into one.
   if (LONE_SURROGATE.test(key)) throw new InvalidKeyError("well-formed Unicode (no lone surrogate)", key);
   return key;
+}
+
+function isKey(text: string): boolean {
+  try {
+    checkKey(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function resolveBackends(backends: readonly Backend[]): readonly Backend[] {

@@ -18,6 +18,7 @@ export function pausable(system: System): PausableSystem {
   return {
     now: () => system.now(),
     look: () => system.look(),
+    wallMs: () => system.wallMs(),
     propose: () => system.propose(),
     random: () => system.random(),
     newOwner: () => system.newOwner(),

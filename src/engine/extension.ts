@@ -58,8 +58,8 @@ export function extensionVerdict(extension: Extension, now: Instant): ExtensionV
 export interface Confirmation {
   /** When its answer came: the lock there lives at most a TTL from then. */
   readonly at: Instant;
-  /** The memory that confirmed it. */
-  readonly incarnation: string;
+  /** The memory that confirmed it; undefined where that is not known, so that another one does not show. */
+  readonly incarnation: string | undefined;
 }
 
 /**
@@ -73,6 +73,7 @@ export function mayHeal(
   since: { readonly now: Instant; readonly ttlMs: number },
 ): boolean {
   if (confirmation === undefined) return true;
-  if (incarnation !== undefined && incarnation !== confirmation.incarnation) return true;
+  const { incarnation: confirmed } = confirmation;
+  if (incarnation !== undefined && confirmed !== undefined && incarnation !== confirmed) return true;
   return elapsedMs(confirmation.at, since.now) >= since.ttlMs;
 }

@@ -48,6 +48,8 @@ export interface System {
    * time that the machine was suspended. Costs a few microseconds.
    */
   look(): Instant;
+  /** The wall clock in milliseconds since 1970. For people; no decision about a lease goes by it. */
+  wallMs(): number;
   /** A fresh proposal for a token: microseconds of the wall clock, strictly increasing in this process. */
   propose(): bigint;
   /** Uniform in [0, 1). Used for pauses only, never for owners. */

@@ -61,7 +61,7 @@ export async function acquireGrant(
   /** What the last attempt showed that was not cut short by the end of the wait. */
   let shown: Lost | undefined;
   for (let attempts = 1; ; attempts++) {
-    refuseInterrupted(context, key, options.signal);
+    refuseInterrupted(context.closing, key, options.signal);
     const attemptAt = system.now();
     const deadlineMs = deadline(context, options, startedAt);
     const attempt = startAttempt(context.quorum, { key, ttlMs: options.ttlMs, deadlineMs });
@@ -76,13 +76,13 @@ export async function acquireGrant(
       outcome.grant.over = true;
       void releaseEverywhere(context.quorum, outcome.grant.claim, deadlineMs);
     }
-    refuseInterrupted(context, key, options.signal);
+    refuseInterrupted(context.closing, key, options.signal);
     assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
     if (outcome.problem !== undefined) throw outcome.problem;
     if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
       await contact.start(deadline(context, options, startedAt), interruption);
       if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
-      refuseInterrupted(context, key, options.signal);
+      refuseInterrupted(context.closing, key, options.signal);
     }
     const cutShort =
       deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
@@ -157,8 +157,9 @@ function startHint(context: AcquireContext, outcome: Lost): string | undefined {
   return `if these backends are new, they start as soon as all of them answer; missing: ${missing.join(", ")}`;
 }
 
-function refuseInterrupted(context: AcquireContext, key: string, signal: AbortSignal | undefined): void {
-  if (context.closing.interrupted()) throw new ClosedError();
+/** Throws what interrupts a wait, if something does: `CLOSED` or `ABORTED`. */
+export function refuseInterrupted(closing: Interruption, key: string, signal: AbortSignal | undefined): void {
+  if (closing.interrupted()) throw new ClosedError();
   if (signal?.aborted === true) throw new AbortedError(key, signal.reason);
 }
 

@@ -170,7 +170,8 @@ function sighting(reply: Telling): Parameters<typeof observe>[2] {
 
 const IN_SERVICE = { kind: "in-service" } as const;
 
-function sameServer(link: Link, twin: Link): BackendError {
+/** Why a backend does not count that turned out to be the server of another one. */
+export function sameServer(link: Link, twin: Link): BackendError {
   const what = `it is the same server as ${twin.backend.name}, and counts only once`;
   return new BackendError("BACKEND_SAME_SERVER", { backend: link.backend.name, what });
 }

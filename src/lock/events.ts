@@ -40,6 +40,10 @@ export interface LockerEvents {
   readonly lost: LeaseEvent & { readonly reason: LossReason; readonly heldMs: number };
   /** A release ended. */
   readonly released: LeaseEvent & { readonly outcome: ReleaseOutcome; readonly heldMs: number };
+  /** A lease was handed over to whoever adopts it, and is over here. */
+  readonly handedOver: LeaseEvent & { readonly remainingMs: number; readonly heldMs: number };
+  /** A lease that was handed over was adopted here. */
+  readonly adopted: LeaseEvent & { readonly remainingMs: number; readonly votes: readonly VoteReport[] };
   /** A backend that worked, or was not tried before, failed. Once until it recovers. */
   readonly backendFault: { readonly backend: string; readonly error: BackendError };
   /** A backend that had failed answered. */
@@ -52,6 +56,17 @@ export interface LockerEvents {
   };
   /** This locker put a backend of a new deployment into service. */
   readonly backendBootstrapped: { readonly backend: string };
+  /** An operator had a lock taken away, whoever held it. */
+  readonly forceReleased: {
+    readonly key: string;
+    /** Whether any backend had a lock. */
+    readonly released: boolean;
+    readonly votes: readonly VoteReport[];
+  };
+  /** An operator had the counter of a key lifted. */
+  readonly lifted: { readonly key: string; readonly token: bigint; readonly votes: readonly VoteReport[] };
+  /** An operator began the quarantine of a backend. */
+  readonly quarantineBegun: { readonly backend: string; readonly remainingMs: number };
   /** Something that an operator should know. */
   readonly warning: { readonly text: string };
 }
@@ -73,10 +88,15 @@ const LEVELS: { readonly [Name in LockerEventName]: keyof Logger } = {
   atRisk: "warn",
   lost: "error",
   released: "debug",
+  handedOver: "info",
+  adopted: "info",
   backendFault: "warn",
   backendRecovered: "info",
   backendQuarantined: "warn",
   backendBootstrapped: "info",
+  forceReleased: "warn",
+  lifted: "warn",
+  quarantineBegun: "warn",
   warning: "warn",
 };
 
@@ -87,11 +107,16 @@ const TEXTS: { readonly [Name in LockerEventName]: string } = {
   atRisk: "lease at risk: an extension failed",
   lost: "lease lost",
   released: "lock released",
+  handedOver: "lease handed over",
+  adopted: "lease adopted",
   backendFault: "backend failed",
   backendRecovered: "backend recovered",
   backendQuarantined:
     "backend in quarantine: its memory is new, and locks that it forgot may still be in use",
   backendBootstrapped: "new backend put into service",
+  forceReleased: "lock released by force",
+  lifted: "counter lifted by hand",
+  quarantineBegun: "quarantine begun by hand",
   warning: "warning",
 };
 

@@ -7,6 +7,7 @@ import { InvalidOptionError, LeaseLostError, NoQuorumError, type LossReason } fr
 import { ttl as checkTtl } from "../options.js";
 import { ownerHash, type LeaseEvent, type ReleaseOutcome, type Reporter } from "./events.js";
 import { extendEverywhere, type ExtensionOutcome } from "./extend.js";
+import type { HandOver, HandOverDeployment } from "./hand-over.js";
 import { within } from "./link.js";
 import { lossInstant, type LossWatch, type Watched } from "./loss-watch.js";
 import type { Grant, Quorum } from "./poll.js";
@@ -16,7 +17,7 @@ import { releaseEverywhere } from "./release.js";
 export interface LeaseJson {
   readonly key: string;
   readonly token: string;
-  readonly state: "held" | "released" | LossReason;
+  readonly state: "held" | "released" | "handed-over" | LossReason;
   readonly remainingMs: number;
   readonly ownerHash: string;
 }
@@ -33,7 +34,8 @@ export interface Lease extends AsyncDisposable {
   readonly token: bigint;
   /**
    * Aborts when the lease is lost, at most 50 ms before its validity ends and not after it, by the local clock
-   * alone. The reason is a {@link LeaseLostError}. Does not abort when the lease is released. Made on first use.
+   * alone. The reason is a {@link LeaseLostError}. Does not abort when the lease is released or handed over. Made on
+   * first use.
    */
   readonly signal: AbortSignal;
   /** How much validity is left, in milliseconds; 0 when the lease is over. Looks at the clocks. */
@@ -51,9 +53,17 @@ export interface Lease extends AsyncDisposable {
   extend(ttlMs?: number): Promise<number>;
   /**
    * Gives the lock back, on every backend where it is still ours. Never rejects, may be repeated. "unknown": too few
-   * backends answered; they are told again, and the lock ends with its TTL at the latest.
+   * backends answered; they are told again, and the lock ends with its TTL at the latest. "not-owner" also after it was
+   * handed over.
    */
   release(): Promise<ReleaseOutcome>;
+  /**
+   * Gives the lease away, to be adopted by a locker in another process ({@link Locker.adopt}). It is over here from the
+   * call on: its keeper stops, {@link Lease.assertHeld} throws, and a release sends nothing, so that it goes on for
+   * whoever adopts it. Both have the same token, and no guard tells them apart: let your own writes end first. Rejects
+   * with `LEASE_LOST` when the lease is over. Takes up to a deadline while an extension is in flight.
+   */
+  handOver(): Promise<HandOver>;
   toJSON(): LeaseJson;
 }
 
@@ -74,6 +84,7 @@ export interface LeaseContext {
   readonly reporter: Reporter;
   readonly watch: LossWatch;
   readonly maxTtlMs: number;
+  readonly deployment: HandOverDeployment;
   /** Called once, when the lease is over for whatever reason. */
   readonly onOver: (lease: HeldLease) => void;
 }
@@ -89,7 +100,7 @@ class QuorumLease implements HeldLease {
   readonly token: bigint;
   validUntil: Instant;
   lossAt: Instant;
-  #state: "held" | "released" | LossReason = "held";
+  #state: LeaseJson["state"] = "held";
   #controller: AbortController | undefined;
   #extending: Promise<ExtensionOutcome> | undefined;
   #releasing: Promise<ReleaseOutcome> | undefined;
@@ -110,8 +121,7 @@ class QuorumLease implements HeldLease {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       this.#look();
-      if (this.#state !== "held" && this.#state !== "released")
-        this.#controller.abort(this.#lost(this.#state));
+      if (isLost(this.#state)) this.#controller.abort(this.#lost(this.#state));
     }
     return this.#controller.signal;
   }
@@ -170,8 +180,13 @@ class QuorumLease implements HeldLease {
       grant: this.#grant,
       ttlMs,
       validUntil: this.validUntil,
-      isOver: () => this.#state !== "held",
+      // What was handed over is somebody's: nothing of it is taken back.
+      isOver: () => this.#grant.over,
     });
+    if (this.#is("handed-over")) {
+      if (outcome.kind === "extended") this.#prolong(after(outcome.sentAt, this.#validityMs(ttlMs)), ttlMs);
+      return outcome;
+    }
     if (this.#state !== "held") return { kind: "over", votes: outcome.votes };
     switch (outcome.kind) {
       case "extended":
@@ -209,6 +224,7 @@ class QuorumLease implements HeldLease {
   }
 
   async #releaseOnce(): Promise<ReleaseOutcome> {
+    if (this.#state === "handed-over") return "not-owner";
     const { quorum, system, reporter } = this.#context;
     const { claim, wonAt } = this.#grant;
     const deadlineMs = requestDeadlineMs(this.#grant.ttlMs);
@@ -226,6 +242,27 @@ class QuorumLease implements HeldLease {
     return outcome;
   }
 
+  async handOver(): Promise<HandOver> {
+    this.#look();
+    if (this.#state !== "held") throw this.#lost(this.#state);
+    this.#end("handed-over");
+    const { system, reporter, deployment } = this.#context;
+    const { claim, ttlMs, wonAt } = this.#grant;
+    // It may still prolong the lease, or find out that it is lost.
+    const last =
+      this.#extending && (await within(system, requestDeadlineMs(this.#context.maxTtlMs), this.#extending));
+    const now = system.look();
+    if (last?.kind === "forced-out" || now >= this.validUntil) {
+      const reason = last?.kind === "forced-out" ? "forced-out" : "expired";
+      this.#fall(reason);
+      throw this.#lost(reason);
+    }
+    const remainingMs = elapsedMs(now, this.validUntil);
+    reporter.emit("handedOver", () => ({ ...this.#event(), remainingMs, heldMs: elapsedMs(wonAt, now) }));
+    const { key, owner } = claim;
+    return { version: 1, key, owner, token: this.token.toString(), ttlMs, remainingMs, deployment };
+  }
+
   expire(): void {
     this.lose("expired");
   }
@@ -236,7 +273,10 @@ class QuorumLease implements HeldLease {
   }
 
   lose(reason: LossReason): void {
-    if (this.#state !== "held") return;
+    if (this.#state === "held") this.#fall(reason);
+  }
+
+  #fall(reason: LossReason): void {
     this.#end(reason);
     const { reporter, system } = this.#context;
     reporter.emit("lost", () => ({
@@ -266,6 +306,11 @@ class QuorumLease implements HeldLease {
     await this.release();
   }
 
+  /** The state after something was awaited, which the compiler would take for that of before. */
+  #is(state: LeaseJson["state"]): boolean {
+    return this.#state === state;
+  }
+
   /** Looks at the clocks; a lease whose validity has ended is over from here on. */
   #look(): Instant {
     const now = this.#context.system.look();
@@ -273,14 +318,14 @@ class QuorumLease implements HeldLease {
     return now;
   }
 
-  #end(state: "released" | LossReason): void {
+  #end(state: Exclude<LeaseJson["state"], "held">): void {
     this.#state = state;
-    this.#grant.over = true;
+    this.#grant.over = state !== "handed-over";
     this.#context.watch.remove(this);
     this.#context.onOver(this);
   }
 
-  #lost(reason: "held" | "released" | LossReason): LeaseLostError {
+  #lost(reason: LeaseJson["state"]): LeaseLostError {
     return new LeaseLostError(this, reason === "held" ? "expired" : reason);
   }
 
@@ -291,4 +336,8 @@ class QuorumLease implements HeldLease {
   #event(): LeaseEvent {
     return { key: this.key, token: this.token, ownerHash: ownerHash(this.#grant.claim.owner) };
   }
+}
+
+function isLost(state: LeaseJson["state"]): state is LossReason {
+  return state !== "held" && state !== "released" && state !== "handed-over";
 }

@@ -1,12 +1,11 @@
 /** `createLocker`: acquires leases on a quorum of backends, keeps them, and gives them back. */
 import type { RefusalReason } from "../engine/round.js";
 import { requestDeadlineMs } from "../engine/schedule.js";
-import type { System } from "../engine/time.js";
+import { elapsedMs, type System } from "../engine/time.js";
 import { validityMs } from "../engine/validity.js";
 import {
   ClosedError,
   InvalidOptionError,
-  LeaseLostError,
   LockHeldError,
   NoQuorumError,
   QuarantinedError,
@@ -15,13 +14,17 @@ import {
 import {
   checkKey,
   resolveAcquire,
+  resolveAdopt,
   resolveOptions,
   type AcquireOptions,
+  type AdoptOptions,
+  type ListOptions,
   type LockerOptions,
   type ResolvedAcquire,
   type ResolvedOptions,
 } from "../options.js";
-import { acquireGrant, type Acquired, type AcquireContext } from "./acquire.js";
+import { adoptGrant } from "./adopt.js";
+import { acquireGrant, type AcquireContext } from "./acquire.js";
 import { bootstrapAll } from "./bootstrap.js";
 import { createContact } from "./contact.js";
 import {
@@ -33,14 +36,20 @@ import {
   type LockerEvents,
   type Reporter,
 } from "./events.js";
-import { keep, type Keeper } from "./keeper.js";
-import { createLease, type HeldLease, type Lease } from "./lease.js";
+import type { BackendExamination } from "./examine.js";
+import { handOverDeployment, readHandOver, type HandOver } from "./hand-over.js";
+import type { KeyReport } from "./inspect.js";
+import type { HeldLease, Lease } from "./lease.js";
+import { createLeases, type Leases } from "./leases.js";
 import { createLink, type Link } from "./link.js";
-import { createLossWatch, type LossWatch } from "./loss-watch.js";
+import type { KeyListing } from "./list.js";
+import { createOperator, type Operator } from "./operator.js";
 import type { Quorum } from "./poll.js";
 import { releaseEverywhere } from "./release.js";
+import type { ForceReleaseReport, LiftReport, QuarantineReport } from "./repair.js";
 import { processSystem } from "./system.js";
 import { createInterruption } from "./waiting.js";
+import { runUnder } from "./with-lock.js";
 
 /** Why `tryAcquire` gave no lease. Told apart from a lease by `acquired`. */
 export interface Refusal extends RefusalData {
@@ -52,7 +61,7 @@ export interface Refusal extends RefusalData {
 }
 
 /** Acquires leases on a quorum of backends. */
-export interface Locker extends AsyncDisposable {
+export interface Locker extends Operator, AsyncDisposable {
   /**
    * Waits for the lock, at most `waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED` (each names every
    * backend's vote), `ABORTED`, `CLOSED`, `CONFIG_MISMATCH`, `SAME_BACKEND`, `INVALID_KEY` or `INVALID_OPTION`.
@@ -67,6 +76,14 @@ export interface Locker extends AsyncDisposable {
    */
   withLock<T>(key: string, job: (lease: Lease) => T | Promise<T>): Promise<T>;
   withLock<T>(key: string, options: AcquireOptions, job: (lease: Lease) => T | Promise<T>): Promise<T>;
+  /**
+   * Takes over a lease that another process gave away with {@link Lease.handOver}. Believes it nothing of time: q
+   * backends must show the lock, with nobody newer, and then confirm an extension. Two processes that adopt the same
+   * hand-over are one holder to everybody else and nothing to each other: nothing excludes one from the other, and the
+   * release of either ends both. Rejects with `HAND_OVER_REFUSED`; with `LEASE_LOST` when the lease is gone; with
+   * `NO_QUORUM` when too few backends can tell, where repeating may help; or as `acquire` does.
+   */
+  adopt(handOver: HandOver, options?: AdoptOptions): Promise<Lease>;
   /**
    * Puts all quarantined backends into service at once: the first use of a deployment under `restartGuard: "strict"`.
    * Safe only when no lease is in use. Resolves to the names of the backends that it put into service; rejects with
@@ -156,17 +173,16 @@ interface Parts {
 class QuorumLocker implements Locker {
   readonly #parts: Parts;
   readonly #acquiring: AcquireContext;
-  readonly #watch: LossWatch;
+  readonly #leases: Leases;
+  readonly #operator: Operator;
   readonly #closing = createInterruption();
-  /** Leases still held, with the keepers of those that are kept. */
-  readonly #held = new Map<HeldLease, Keeper | undefined>();
   #closed: Promise<void> | undefined;
-  #warned = false;
 
   constructor(parts: Parts) {
     const { resolved, system, quorum, reporter } = parts;
     this.#parts = parts;
-    this.#watch = createLossWatch(system);
+    this.#leases = createLeases(parts);
+    this.#operator = createOperator({ quorum, closing: this.#closing, reporter, resolved });
     this.#acquiring = {
       quorum,
       system,
@@ -222,18 +238,7 @@ class QuorumLocker implements Locker {
       key,
       resolveAcquire(options, this.#parts.resolved, { keepAlive: true }),
     );
-    let result: T;
-    try {
-      result = await job(lease);
-    } catch (error) {
-      // Its own error says more than anything about the lock.
-      await lease.release();
-      throw error;
-    }
-    const lost = lossOf(lease, result);
-    await lease.release();
-    if (lost !== undefined) throw lost;
-    return result;
+    return runUnder(lease, job);
   }
 
   async #acquire(key: string, options: ResolvedAcquire): Promise<HeldLease> {
@@ -244,26 +249,9 @@ class QuorumLocker implements Locker {
       void releaseEverywhere(this.#parts.quorum, acquired.grant.claim, CLOSE_WITHIN_MS);
       throw new ClosedError();
     }
-    return this.#lease(acquired, options);
-  }
-
-  #lease({ grant, attempts, waitedMs }: Acquired, options: ResolvedAcquire): HeldLease {
-    const { system, reporter, resolved, quorum } = this.#parts;
-    const lease = createLease(grant, {
-      quorum,
-      system,
-      reporter,
-      watch: this.#watch,
-      maxTtlMs: resolved.deployment.maxTtlMs,
-      onOver: (over) => {
-        this.#held.get(over)?.stop();
-        this.#held.delete(over);
-      },
-    });
-    const keeper = options.keepAlive
-      ? keep(lease, options.ttlMs, { system, clockBounds: resolved.clockBounds })
-      : undefined;
-    this.#held.set(lease, keeper);
+    const { grant, attempts, waitedMs } = acquired;
+    const { resolved, reporter } = this.#parts;
+    const lease = this.#leases.hold(grant, options);
     reporter.emit("acquired", () => ({
       key: lease.key,
       token: lease.token,
@@ -273,26 +261,26 @@ class QuorumLocker implements Locker {
       attempts,
       votes: grant.votes(),
     }));
-    if (!this.#warned) this.#warnOnce();
     return lease;
   }
 
-  #warnOnce(): void {
-    this.#warned = true;
-    const { backends, deployment } = this.#parts.resolved;
-    const [only] = backends;
-    if (
-      backends.length > 1 ||
-      only === undefined ||
-      only.capabilities.durable ||
-      deployment.restartGuard !== "auto"
-    ) {
-      return;
-    }
-    const text =
-      `${only.name} is the only backend and forgets its locks when it restarts: a restart under a held lock cannot be ` +
-      `told from a first start. Make it durable, use three or more backends, or set restartGuard: "strict"`;
-    this.#parts.reporter.emit("warning", () => ({ text }));
+  async adopt(handOver: HandOver, options: AdoptOptions = {}): Promise<Lease> {
+    const { quorum, resolved, reporter, system } = this.#parts;
+    const { maxTtlMs } = resolved.deployment;
+    const handed = readHandOver(handOver, handOverDeployment(resolved));
+    const wanted = resolveAdopt(options, resolved, handed.ttlMs);
+    const grant = await adoptGrant({ quorum, closing: this.#closing, maxTtlMs }, handed, wanted);
+    // Adopted in the very turn of the close; nothing is released, since it may be adopted elsewhere.
+    if (this.#closing.interrupted()) throw new ClosedError();
+    const lease = this.#leases.hold(grant, wanted);
+    reporter.emit("adopted", () => ({
+      key: lease.key,
+      token: lease.token,
+      ownerHash: ownerHash(handed.owner),
+      remainingMs: elapsedMs(system.now(), lease.validUntil),
+      votes: grant.votes(),
+    }));
+    return lease;
   }
 
   async bootstrap(): Promise<readonly string[]> {
@@ -301,6 +289,30 @@ class QuorumLocker implements Locker {
     const started = await bootstrapAll(links, system, requestDeadlineMs(resolved.ttlMs));
     for (const backend of started) reporter.emit("backendBootstrapped", () => ({ backend }));
     return started;
+  }
+
+  inspect(key: string): Promise<KeyReport> {
+    return this.#operator.inspect(key);
+  }
+
+  list(options?: ListOptions): KeyListing {
+    return this.#operator.list(options);
+  }
+
+  forceRelease(key: string): Promise<ForceReleaseReport> {
+    return this.#operator.forceRelease(key);
+  }
+
+  lift(key: string, token: bigint): Promise<LiftReport> {
+    return this.#operator.lift(key, token);
+  }
+
+  quarantine(backend: string): Promise<QuarantineReport> {
+    return this.#operator.quarantine(backend);
+  }
+
+  examine(): Promise<readonly BackendExamination[]> {
+    return this.#operator.examine();
   }
 
   on<Name extends LockerEventName>(name: Name, listener: (event: LockerEvents[Name]) => void): () => void {
@@ -316,26 +328,12 @@ class QuorumLocker implements Locker {
 
   async #closeOnce(): Promise<void> {
     this.#closing.interrupt();
-    for (const lease of this.#held.keys()) lease.lose("closed");
-    this.#watch.stop();
+    this.#leases.close();
     await Promise.all(this.#parts.links.map((link) => link.close(CLOSE_WITHIN_MS)));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-}
-
-/** The error of a lease that was lost under its job; looks at the clocks first. */
-function lossOf(lease: HeldLease, result: unknown): LeaseLostError | undefined {
-  try {
-    lease.assertHeld();
-    return undefined;
-  } catch (error) {
-    if (error instanceof LeaseLostError && error.reason !== "released") {
-      return new LeaseLostError(lease, error.reason, { result });
-    }
-    return undefined;
   }
 }
 

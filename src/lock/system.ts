@@ -38,6 +38,7 @@ function createProcessSystem(): System {
       suspended = suspendedMs();
       return instant(performance.now() + suspended);
     },
+    wallMs: () => WallClock.now(),
     propose(): bigint {
       const wallMicros = BigInt(WallClock.now()) * 1000n;
       const proposal = nextProposal(lastProposal, wallMicros);

@@ -48,6 +48,23 @@ export function either(first: Interruption, signal: AbortSignal | undefined): In
   };
 }
 
+/** Resolves with the promise, or with undefined as soon as it is interrupted. */
+export function orInterrupted<T>(promise: Promise<T>, interruption: Interruption): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const stop = interruption.listen(() => resolve(undefined));
+    promise.then(
+      (value) => {
+        stop();
+        resolve(value);
+      },
+      (error: unknown) => {
+        stop();
+        reject(error);
+      },
+    );
+  });
+}
+
 /** Resolves after `delayMs`, or as soon as it is interrupted. */
 export function pause(system: System, delayMs: number, interruption: Interruption): Promise<void> {
   return new Promise((resolve) => {

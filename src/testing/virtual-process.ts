@@ -93,6 +93,10 @@ export function createProcess(world: World, options: VirtualClockOptions): Virtu
       seenFrozenMs = (world.trueMs() - awakeMs()) * ratio;
       return now();
     },
+    wallMs(): number {
+      world.touch();
+      return Number(wall.micros() / 1000n);
+    },
     propose(): bigint {
       world.touch();
       const wallMicros = (wall.micros() / 1000n) * 1000n;

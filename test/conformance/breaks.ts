@@ -59,6 +59,7 @@ export const BREAKS = {
   "force release by owner": "does nothing",
   "inspect shows expired locks": "as if live",
   "inspect hides the counter": "after the lock",
+  "inspect tells whole seconds": "rounded up",
   "retention not renewed by extend": "counts from the acquire",
   "retention not renewed by raise": "counts from the acquire",
   "retention not renewed by release": "counts from the acquire",

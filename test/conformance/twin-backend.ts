@@ -264,7 +264,9 @@ export function twinBackend(
         if (!live(row) && !(is("inspect shows expired locks") && row.locked)) {
           return { lock: undefined, counter: is("inspect hides the counter") ? 0n : row.F };
         }
-        const lock = { owner: row.owner, fence: row.g, remainingMs: row.expiry - clock.nowMs() };
+        const left = row.expiry - clock.nowMs();
+        const remainingMs = is("inspect tells whole seconds") ? Math.ceil(left / 1_000) * 1_000 : left;
+        const lock = { owner: row.owner, fence: row.g, remainingMs };
         return { lock, counter: row.F };
       },
 

@@ -33,7 +33,11 @@ const mark: fc.Arbitrary<Mark> = fc.record({
 
 describe("a mark", () => {
   it("comes back from its text as it was", () => {
-    fc.assert(fc.property(mark, (each) => expect(parseMark(formatMark(each))).toEqual(each)));
+    fc.assert(
+      fc.property(mark, (each) => {
+        expect(parseMark(formatMark(each))).toEqual(each);
+      }),
+    );
   });
 
   it("never says a shorter quarantine in its text", () => {

@@ -69,10 +69,15 @@ const NAMES: readonly LockerEventName[] = [
   "atRisk",
   "lost",
   "released",
+  "handedOver",
+  "adopted",
   "backendFault",
   "backendRecovered",
   "backendQuarantined",
   "backendBootstrapped",
+  "forceReleased",
+  "lifted",
+  "quarantineBegun",
   "warning",
 ];
 

@@ -86,6 +86,30 @@ describe("examples", () => {
     ]);
   });
 
+  test("of the operations page run, and say what their comments say", async () => {
+    const seen = blocks("docs/operations.md", ["js"])[0]?.code ?? "";
+    await project.write("see.mjs", seen);
+    const said = await project.run(process.execPath, ["see.mjs"]);
+    expect(said).toMatch(/^held \d+n \d+\n(memory-\d locked\n){3}report:2026-11 held\ntrue\n$/);
+    const [repair, handOver] = blocks("docs/operations.md", ["ts"]);
+    await project.write("repair.mts", repair?.code ?? "");
+    await project.write("hand-over.mts", handOver?.code ?? "");
+    await project.tsc([
+      "--module",
+      "nodenext",
+      "--target",
+      "es2023",
+      "--types",
+      "node",
+      "repair.mts",
+      "hand-over.mts",
+    ]);
+    expect(await project.run(process.execPath, ["repair.mjs"])).toMatch(
+      /^false \[[\s\S]*b does not vote for \d+ ms\n$/,
+    );
+    expect(await project.run(process.execPath, ["hand-over.mjs"])).toBe("true\n");
+  });
+
   test("of the fencing page refuses the stale write when it is run", async () => {
     const page = blocks("docs/fencing.md", ["ts"])[0]?.code ?? "";
     await project.write("fencing.mts", page);

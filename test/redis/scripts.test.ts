@@ -275,7 +275,11 @@ await describeWithServer("redis-7", "values that are not ours", () => {
       await inService(redisServer);
       await redisServer.cli("SET", "ql:mark", mark);
       const late = session(redis(client(redisServer)));
-      await expectFault(acquire(late, "k"), "BACKEND_MARK_MISMATCH", /mark "ql:mark" has another format/);
+      await expectFault(
+        acquire(late, "k"),
+        "BACKEND_MARK_MISMATCH",
+        /mark, the key ql:mark, has another format/,
+      );
       await expectFault(late.status(), "BACKEND_MARK_MISMATCH");
       expect(await redisServer.cli("GET", "ql:mark")).toBe(mark);
       expect(await redisServer.cli("DBSIZE")).toBe(1);

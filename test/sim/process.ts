@@ -132,6 +132,10 @@ export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): 
     return fromMs;
   }
 
+  function wallMs(): number {
+    return Math.floor(EPOCH_MS + atMs() - unseenMs(atMs()) + wallOffsetMs);
+  }
+
   const system: System = {
     now(): Instant {
       const now = instant(zero + (awakeMs() - startedAtMs) * ratio + seenSleepMs);
@@ -144,10 +148,10 @@ export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): 
       pauseHere();
       return now;
     },
+    wallMs,
     propose(): bigint {
-      const wallMs = Math.floor(EPOCH_MS + atMs() - unseenMs(atMs()) + wallOffsetMs);
-      const proposal = nextProposal(lastProposal, BigInt(wallMs) * 1000n);
-      if (proposal === undefined) throw new RangeError(`the wall clock is at ${wallMs} ms`);
+      const proposal = nextProposal(lastProposal, BigInt(wallMs()) * 1000n);
+      if (proposal === undefined) throw new RangeError(`the wall clock is at ${wallMs()} ms`);
       lastProposal = proposal;
       return proposal;
     },

@@ -12,12 +12,19 @@ import {
   type AcquireReply,
   type Backend,
   type BackendSession,
+  type BackendExamination,
+  type BackendView,
   type ErrorCode,
   type ExtendReply,
+  type ForceReleaseReport,
+  type HandOver,
+  type KeyListing,
+  type KeyReport,
   type Lease,
   type LeaseLostError,
   type Locker,
   type LockerEvents,
+  type LiftReport,
   type LockHeldError,
   type Logger,
   type NoQuorumError,
@@ -88,6 +95,54 @@ export async function leases(locker: Locker): Promise<void> {
   guardInProcess(createHighWaterMarks(), { key: "key", token: 5n });
   // @ts-expect-error -- a token is a bigint
   guardInProcess(createHighWaterMarks(), { key: "key", token: 5 });
+}
+
+export async function operators(locker: Locker): Promise<void> {
+  same<Awaited<ReturnType<Locker["inspect"]>>, KeyReport>(true);
+  const report = await locker.inspect("key");
+  same<KeyReport["state"], "held" | "contended" | "orphan" | "free" | "unknown">(true);
+  same<typeof report.token, bigint | undefined>(true);
+  for (const view of report.views) {
+    same<typeof view, BackendView>(true);
+    switch (view.kind) {
+      case "locked":
+        same<typeof view.role, "holder" | "possible-holder" | "ghost" | "rival" | "orphan">(true);
+        same<typeof view.quarantinedMs, number | undefined>(true);
+        break;
+      case "free":
+        same<typeof view.counter, bigint>(true);
+        break;
+      case "fault":
+        // @ts-expect-error -- it did not say
+        void view.counter;
+    }
+    // @ts-expect-error -- the owner is nobody's business
+    void view.owner;
+  }
+  const listing = locker.list({ prefix: "a", limit: 5 });
+  same<typeof listing, KeyListing>(true);
+  for await (const each of listing) same<typeof each, KeyReport>(true);
+  same<typeof listing.coverage.complete, boolean>(true);
+  // @ts-expect-error -- no such option
+  locker.list({ keys: "a" });
+  same<Awaited<ReturnType<Locker["forceRelease"]>>, ForceReleaseReport>(true);
+  same<Awaited<ReturnType<Locker["lift"]>>, LiftReport>(true);
+  // @ts-expect-error -- a token is a bigint
+  await locker.lift("key", 5);
+  same<Awaited<ReturnType<Locker["quarantine"]>>["remainingMs"], number>(true);
+  same<Awaited<ReturnType<Locker["examine"]>>, readonly BackendExamination[]>(true);
+}
+
+export async function handOvers(lease: Lease, locker: Locker): Promise<void> {
+  const handOver = await lease.handOver();
+  same<typeof handOver, HandOver>(true);
+  same<typeof handOver.token, string>(true);
+  same<Awaited<ReturnType<Locker["adopt"]>>, Lease>(true);
+  await locker.adopt(handOver, { keepAlive: true, ttlMs: 5, signal: some<AbortSignal>() });
+  // @ts-expect-error -- it does not wait
+  await locker.adopt(handOver, { waitMs: 5 });
+  // @ts-expect-error -- JSON.parse it first
+  await locker.adopt(JSON.stringify(handOver));
 }
 
 export async function refusals(locker: Locker): Promise<void> {

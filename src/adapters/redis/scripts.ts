@@ -1,10 +1,10 @@
 /**
- * The Lua scripts, one per operation, each one atomic step. A key has a lock `{p:KEY}:l` = "owner|fence" that expires,
+ * The Lua scripts, one per operation and one for a batch of them, each one atomic step. A key has a lock `{p:KEY}:l` = "owner|fence" that expires,
  * and a counter `{p:KEY}:f` that outlives it; the server has one mark. Numbers are doubles in Lua, exact to 2^53.
  * Needs Redis 7 or Valkey: scripts that read TIME and write, and SET with GET.
  *
  * Replies are one string, its first character the kind: g granted, h held, q quarantined, m another mark than the
- * client knows, r raised, e extended, c created anew, n not owner or refused, x a counter that is broken, w a value that
+ * client knows, r raised, e extended, c created anew, d released (deleted), n not owner or refused, x a counter that is broken, w a value that
  * is no lock under the key of one.
  */
 import { createHash } from "node:crypto";
@@ -23,95 +23,156 @@ function script(lua: string): Script {
 const COMPARE_MARK = `
 if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
 
-/** ARGV[2] is the end of the quarantine that the mark states, in ms of this server's clock; 0 when there is none. */
-const NOW_MS = `
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)`;
-
 /**
- * KEYS lock counter [mark]; ARGV mark quarantinedUntil owner ttlMs proposal retentionMs skewMicros. The counter comes
- * first, since a script that fails half-way is not undone. What is no number in its place is somebody else's: it is put
- * back, and must not expire.
+ * The header of every operation, alone or in a batch: ARGV mark quarantinedUntil retentionMs skewMicros. The end of the
+ * quarantine is the one that the mark states, in ms of this server's clock; 0 when there is none. The clock is read once.
  */
-export const ACQUIRE: Script = script(`${COMPARE_MARK}
-local t = redis.call('TIME')
-if ARGV[2] ~= '0' then
-  local left = tonumber(ARGV[2]) - t[1] * 1000 - math.floor(t[2] / 1000)
+const HEADER = `
+local retention, skew, micros = ARGV[3], tonumber(ARGV[4])
+local function now()
+  if not micros then
+    local t = redis.call('TIME')
+    micros = t[1] * 1000000 + t[2]
+  end
+  return micros
+end
+local function quarantine()
+  if ARGV[2] == '0' then return end
+  local left = tonumber(ARGV[2]) - math.floor(now() / 1000)
   if left > 0 then return 'q' .. left end
-end
-local l = redis.call('GET', KEYS[1])
-if l then
-  local owner = ARGV[3] .. '|'
-  if string.sub(l, 1, #owner) == owner then return 'g' .. string.sub(l, #owner + 1) end
-  if not string.find(l, '|%d+$') then return 'w' end
-  return 'h' .. redis.call('PTTL', KEYS[1])
-end
-local p, now, skew = tonumber(ARGV[5]), t[1] * 1000000 + t[2], tonumber(ARGV[7])
-if p < now - skew then p = now - skew elseif p > now + skew then p = now + skew end
-local fence = string.format('%.0f', p)
-local old = redis.call('SET', KEYS[2], fence, 'PX', ARGV[6], 'GET')
-if old then
-  local f = string.find(old, '^%d+$') and tonumber(old)
-  if not f then
-    redis.call('SET', KEYS[2], old)
-    return 'x' .. old
-  end
-  if f >= 9007199254740990 then
-    redis.call('SET', KEYS[2], old, 'PX', ARGV[6])
-    return 'x' .. old
-  end
-  if f >= p then
-    fence = string.format('%.0f', f + 1)
-    redis.call('SET', KEYS[2], fence, 'PX', ARGV[6])
-  end
-end
-redis.call('SET', KEYS[1], ARGV[3] .. '|' .. fence, 'PX', ARGV[4])
-return 'g' .. fence`);
-
-/** Sets the counter to at least the token in `token`; a broken counter ends the script with x. */
-const REMEMBER = `
-local function remember(token, retention)
-  local old = redis.call('GET', KEYS[2])
-  if old and not string.find(old, '^%d+$') then return 'x' .. old end
-  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', KEYS[2], retention)
-  else redis.call('SET', KEYS[2], token, 'PX', retention) end
 end`;
 
-/** KEYS lock counter [mark]; ARGV mark owner|fence token retentionMs. */
-export const RAISE: Script = script(`${COMPARE_MARK}${REMEMBER}
-if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'n' end
-return remember(ARGV[3], ARGV[4]) or 'r'`);
+/**
+ * The counter comes first, since a script that fails half-way is not undone. What is no number in its place is somebody
+ * else's: it is put back, and must not expire.
+ */
+const ACQUIRE_ONE = `
+local function acquire(lock, counter, owner, ttl, proposal)
+  local waits = quarantine()
+  if waits then return waits end
+  local l = redis.call('GET', lock)
+  if l then
+    local mine = owner .. '|'
+    if string.sub(l, 1, #mine) == mine then return 'g' .. string.sub(l, #mine + 1) end
+    if not string.find(l, '|%d+$') then return 'w' end
+    return 'h' .. redis.call('PTTL', lock)
+  end
+  local p, at = tonumber(proposal), now()
+  if p < at - skew then p = at - skew elseif p > at + skew then p = at + skew end
+  local fence = string.format('%.0f', p)
+  local old = redis.call('SET', counter, fence, 'PX', retention, 'GET')
+  if old then
+    local f = string.find(old, '^%d+$') and tonumber(old)
+    if not f then
+      redis.call('SET', counter, old)
+      return 'x' .. old
+    end
+    if f >= 9007199254740990 then
+      redis.call('SET', counter, old, 'PX', retention)
+      return 'x' .. old
+    end
+    if f >= p then
+      fence = string.format('%.0f', f + 1)
+      redis.call('SET', counter, fence, 'PX', retention)
+    end
+  end
+  redis.call('SET', lock, owner .. '|' .. fence, 'PX', ttl)
+  return 'g' .. fence
+end`;
 
-/** KEYS lock counter [mark]; ARGV mark quarantinedUntil owner ttlMs token retentionMs mayHeal. */
-export const EXTEND: Script = script(`${COMPARE_MARK}${REMEMBER}
-local l = redis.call('GET', KEYS[1])
-local owner = ARGV[3] .. '|'
-if l and string.sub(l, 1, #owner) == owner then
-  local broken = remember(ARGV[5], ARGV[6])
+/** Sets the counter to at least the token; a broken counter ends the operation with x. */
+const REMEMBER_ONE = `
+local function remember(counter, token, keepMs)
+  local old = redis.call('GET', counter)
+  if old and not string.find(old, '^%d+$') then return 'x' .. old end
+  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', counter, keepMs)
+  else redis.call('SET', counter, token, 'PX', keepMs) end
+end`;
+
+const RAISE_ONE = `
+local function raise(lock, counter, ownerAndFence, token)
+  if redis.call('GET', lock) ~= ownerAndFence then return 'n' end
+  return remember(counter, token, retention) or 'r'
+end`;
+
+const EXTEND_ONE = `
+local function extend(lock, counter, owner, ttl, token, mayHeal)
+  local l = redis.call('GET', lock)
+  local mine = owner .. '|'
+  if l and string.sub(l, 1, #mine) == mine then
+    local broken = remember(counter, token, retention)
+    if broken then return broken end
+    if redis.call('PTTL', lock) < tonumber(ttl) then redis.call('PEXPIRE', lock, ttl) end
+    return 'e'
+  end
+  local waits = quarantine()
+  if waits then return waits end
+  if l or mayHeal ~= '1' then return 'n' end
+  local broken = remember(counter, token, retention)
   if broken then return broken end
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
-  return 'e'
-end
-if ARGV[2] ~= '0' then${NOW_MS}
-  local left = tonumber(ARGV[2]) - now
-  if left > 0 then return 'q' .. left end
-end
-if l or ARGV[7] ~= '1' then return 'n' end
-local broken = remember(ARGV[5], ARGV[6])
-if broken then return broken end
-redis.call('SET', KEYS[1], owner .. redis.call('GET', KEYS[2]), 'PX', ARGV[4])
-return 'c'`);
+  redis.call('SET', lock, mine .. redis.call('GET', counter), 'PX', ttl)
+  return 'c'
+end`;
+
+/** Harmless under any mark, since an owner is used once. XX: a counter that does not expire is not ours. */
+const RELEASE_ONE = `
+local function release(lock, counter, owner, keepMs)
+  local l = redis.call('GET', lock)
+  local mine = owner .. '|'
+  if not l or string.sub(l, 1, #mine) ~= mine then return 'n' end
+  redis.call('PEXPIRE', counter, keepMs, 'XX')
+  redis.call('DEL', lock)
+  return 'd'
+end`;
+
+/** KEYS lock counter [mark]; ARGV header, owner ttlMs proposal. */
+export const ACQUIRE: Script = script(`${COMPARE_MARK}${HEADER}${ACQUIRE_ONE}
+return acquire(KEYS[1], KEYS[2], ARGV[5], ARGV[6], ARGV[7])`);
+
+/** KEYS lock counter [mark]; ARGV header, owner|fence token. */
+export const RAISE: Script = script(`${COMPARE_MARK}${HEADER}${REMEMBER_ONE}${RAISE_ONE}
+return raise(KEYS[1], KEYS[2], ARGV[5], ARGV[6])`);
+
+/** KEYS lock counter [mark]; ARGV header, owner ttlMs token mayHeal. */
+export const EXTEND: Script = script(`${COMPARE_MARK}${HEADER}${REMEMBER_ONE}${EXTEND_ONE}
+return extend(KEYS[1], KEYS[2], ARGV[5], ARGV[6], ARGV[7], ARGV[8])`);
+
+/** KEYS lock counter; ARGV owner retentionMs. */
+export const RELEASE: Script = script(`${RELEASE_ONE}
+return release(KEYS[1], KEYS[2], ARGV[1], ARGV[2])`);
+
+/** The letters by which a batch tells its operations apart. */
+export const BATCHED = { acquire: "a", raise: "r", extend: "e", release: "x" } as const;
 
 /**
- * KEYS lock counter; ARGV owner retentionMs. Harmless under any mark, since an owner is used once. XX: a counter that
- * does not expire is not ours.
+ * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each; ARGV header, then
+ * letter and arguments of each. A release acts under any mark. What one of them raises stays with it (pcall): the others
+ * go on, and its answer is ! with the text of the error. Answers a list, one answer for each.
  */
-export const RELEASE: Script = script(`
-local l = redis.call('GET', KEYS[1])
-local owner = ARGV[1] .. '|'
-if not l or string.sub(l, 1, #owner) ~= owner then return 0 end
-redis.call('PEXPIRE', KEYS[2], ARGV[2], 'XX')
-return redis.call('DEL', KEYS[1])`);
+export const BATCH: Script =
+  script(`${HEADER}${ACQUIRE_ONE}${REMEMBER_ONE}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}
+local known = redis.call('GET', KEYS[1]) == ARGV[1]
+local answers, i, n = {}, 5, 0
+for k = 2, #KEYS, 2 do
+  local letter, ok, answer = ARGV[i], true, 'm'
+  if letter == 'x' then
+    ok, answer = pcall(release, KEYS[k], KEYS[k + 1], ARGV[i + 1], retention)
+    i = i + 2
+  elseif letter == 'a' then
+    if known then ok, answer = pcall(acquire, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
+    i = i + 4
+  elseif letter == 'e' then
+    if known then ok, answer = pcall(extend, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
+    i = i + 5
+  else
+    if known then ok, answer = pcall(raise, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2]) end
+    i = i + 3
+  end
+  if not ok then answer = '!' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
+  n = n + 1
+  answers[n] = answer
+end
+return answers`);
 
 /** KEYS lock counter; ARGV retentionMs. What is no lock is not deleted. */
 export const FORCE_RELEASE: Script = script(`
@@ -125,6 +186,11 @@ return '1'`);
 /** KEYS lock counter. */
 export const INSPECT: Script = script(`
 return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[2])}`);
+
+/** The server's clock in ms. */
+const NOW_MS = `
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)`;
 
 /** A mark: format, incarnation, backends, quorum, maxTtlMs, joined, end of quarantine. */
 const READ_MARK = `
@@ -186,9 +252,8 @@ write(string.gsub(inc, '[^.]*$', '') .. ARGV[2], n, q, ttl, '1', now + tonumber(
 return 'ok'`);
 
 /** KEYS lock counter; ARGV token retentionMs. Answers the counter that is there afterwards. */
-export const LIFT: Script = script(`${REMEMBER}
-local broken = remember(ARGV[1], ARGV[2])
-return broken or redis.call('GET', KEYS[2])`);
+export const LIFT: Script = script(`${REMEMBER_ONE}
+return remember(KEYS[2], ARGV[1], ARGV[2]) or redis.call('GET', KEYS[2])`);
 
 /** The server's clock in ms, and what INFO says. Runs on a replica too. */
 export const EXAMINE: Script = script(`${NOW_MS}

@@ -25,7 +25,7 @@ export function mismatch(
 
 /** What stands in the place of the mark is none, or of another format. */
 export function foreignMark(backend: string, text: string, where: string): BackendError {
-  const what = `its mark ${where} has another format: ${show(text)}`;
+  const what = `its mark, ${where}, has another format: ${show(text)}`;
   return new BackendError("BACKEND_MARK_MISMATCH", { backend, what });
 }
 

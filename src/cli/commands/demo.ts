@@ -203,6 +203,7 @@ function voteText({ vote, code }: VoteReport): string {
     case "held":
     case "denied":
     case "quarantined":
+    case "confirmed":
       return vote;
   }
 }

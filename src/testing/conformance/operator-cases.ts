@@ -1,14 +1,32 @@
 /** Conformance: what an operator does to a backend: listing, lifting a counter, a quarantine by hand, a look at the server. */
 import type { BackendSession } from "../../backend.js";
-import { check, checkRejects, checkSame, ConformanceFailure } from "./check.js";
+import { check, checkBetween, checkRejects, checkSame, ConformanceFailure } from "./check.js";
 import type { ConformanceCase, ConformanceContext } from "./case.js";
 import { ALICE, BOB, quarantineOf, stageOn } from "./stage.js";
 
 /** So many pages hold all that a case stored, on a store that others use too. */
 const PAGES_MAX = 10_000;
 
-/** List, lift, quarantine and examine. */
+/** Inspect, list, lift, quarantine and examine. */
 export const operatorCases: readonly ConformanceCase[] = [
+  {
+    name: "inspect tells what is left of a lock: no more, since the validity of an adopted lease rests on it",
+    async run(context) {
+      const stage = await stageOn(context);
+      const from = context.nowMs();
+      await stage.grant(ALICE);
+      const granted = context.nowMs();
+      await context.waitMs(20);
+      const asked = context.nowMs();
+      const { lock } = await stage.inspect();
+      const answered = context.nowMs();
+      checkBetween("the time that is left of the lock", {
+        is: lock?.remainingMs ?? Number.NaN,
+        min: stage.longMs - (answered - from) - context.capabilities.earlyByMs - 1,
+        max: stage.longMs - (asked - granted) + context.capabilities.lateByMs + 1,
+      });
+    },
+  },
   {
     name: "list finds the keys that have a live lock, and only those that begin with the prefix",
     needs: ["lists"],

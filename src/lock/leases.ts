@@ -1,0 +1,73 @@
+/** The leases of one locker: made, watched, kept, and ended when it closes. */
+import type { System } from "../engine/time.js";
+import type { ResolvedAcquire, ResolvedOptions } from "../options.js";
+import type { Reporter } from "./events.js";
+import { handOverDeployment } from "./hand-over.js";
+import { keep, type Keeper } from "./keeper.js";
+import { createLease, type HeldLease, type LeaseContext } from "./lease.js";
+import { createLossWatch } from "./loss-watch.js";
+import type { Grant, Quorum } from "./poll.js";
+
+/** What the leases need of their locker. */
+export interface LeasesContext {
+  readonly quorum: Quorum;
+  readonly system: System;
+  readonly reporter: Reporter;
+  readonly resolved: ResolvedOptions;
+}
+
+/** The leases that a locker holds. */
+export interface Leases {
+  /** Makes the lease of a grant, and has it kept if that is wanted. */
+  hold(grant: Grant, options: Pick<ResolvedAcquire, "ttlMs" | "keepAlive">): HeldLease;
+  /** Ends all of them as lost, since the locker closes. */
+  close(): void;
+}
+
+/** None yet. */
+export function createLeases({ quorum, system, reporter, resolved }: LeasesContext): Leases {
+  const watch = createLossWatch(system);
+  /** Those still held, with the keepers of those that are kept. */
+  const held = new Map<HeldLease, Keeper | undefined>();
+  const lone = loneBackendText(resolved);
+  let warned = lone === undefined;
+
+  const context: LeaseContext = {
+    quorum,
+    system,
+    reporter,
+    watch,
+    maxTtlMs: resolved.deployment.maxTtlMs,
+    deployment: handOverDeployment(resolved),
+    onOver(over: HeldLease): void {
+      held.get(over)?.stop();
+      held.delete(over);
+    },
+  };
+
+  return {
+    hold(grant: Grant, { ttlMs, keepAlive }: Pick<ResolvedAcquire, "ttlMs" | "keepAlive">): HeldLease {
+      const lease = createLease(grant, context);
+      const { clockBounds } = resolved;
+      held.set(lease, keepAlive ? keep(lease, ttlMs, { system, clockBounds }) : undefined);
+      if (!warned && lone !== undefined) reporter.emit("warning", () => ({ text: lone }));
+      warned = true;
+      return lease;
+    },
+    close(): void {
+      for (const lease of held.keys()) lease.lose("closed");
+      watch.stop();
+    },
+  };
+}
+
+/** What is wrong with a single backend that forgets. */
+function loneBackendText({ backends, deployment }: ResolvedOptions): string | undefined {
+  const [only] = backends;
+  if (backends.length > 1 || only === undefined || only.capabilities.durable) return undefined;
+  if (deployment.restartGuard !== "auto") return undefined;
+  return (
+    `${only.name} is the only backend and forgets its locks when it restarts: a restart under a held lock cannot be ` +
+    `told from a first start. Make it durable, use three or more backends, or set restartGuard: "strict"`
+  );
+}

@@ -1,0 +1,227 @@
+/** What is asked for in one turn of the event loop travels as one call, and each operation fares as it would alone. */
+import { describe, expect } from "vitest";
+import { redis } from "../../src/adapters/redis.js";
+import { describeWithServer } from "../servers/needs.ts";
+import type { RunningRedis } from "../servers/redis-server.ts";
+import { acquire, ALICE, BOB, eventually, expectFault, grant, proposal, SERVERS, test } from "./kit.ts";
+
+/** How many scripts the server has run since it was last asked to forget. */
+async function scriptsRun(server: RunningRedis): Promise<number> {
+  const stats = String(await server.cli("INFO", "commandstats"));
+  const calls = (command: string): number =>
+    Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+  return calls("evalsha") + calls("eval");
+}
+
+for (const name of SERVERS) {
+  await describeWithServer(name, "operations of one turn", (serverName) => {
+    test("travel as one call, a bounded number in each, and one alone as itself", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      const many = Array.from({ length: 250 }, (_, i) => `k${i}`);
+      // The script is there from then on.
+      await Promise.all(["w1", "w2"].map((key) => acquire(session, key)));
+      await acquire(session, "w3");
+      for (const { keys, calls } of [
+        { keys: many, calls: 3 },
+        { keys: ["alone"], calls: 1 },
+      ]) {
+        await redisServer.cli("CONFIG", "RESETSTAT");
+        const fences = await Promise.all(keys.map((key) => grant(session, key)));
+        expect(new Set(fences).size).toBe(keys.length);
+        expect(await scriptsRun(redisServer)).toBe(calls);
+      }
+      await redisServer.cli("CONFIG", "RESETSTAT");
+      const released = await Promise.all(many.map((key) => session.release(key, ALICE)));
+      expect(new Set(released)).toEqual(new Set(["released"]));
+      expect(await scriptsRun(redisServer)).toBe(3);
+    });
+
+    test("are answered each for itself: granted, held, raised, extended, released and refused in one call", async ({
+      server,
+      inService,
+    }) => {
+      const session = await inService(await server({ server: serverName }));
+      const fence = await grant(session, "mine");
+      await grant(session, "theirs", { owner: BOB });
+      const replies = await Promise.all([
+        acquire(session, "free"),
+        acquire(session, "theirs"),
+        session.raise({ key: "mine", owner: ALICE, fence, token: fence + 7n }),
+        session.raise({ key: "theirs", owner: ALICE, fence, token: fence + 7n }),
+        session.extend({ key: "mine", owner: ALICE, ttlMs: 1_500, token: fence + 9n, mayHeal: false }),
+        session.extend({ key: "theirs", owner: ALICE, ttlMs: 1_500, token: 1n, mayHeal: true }),
+        session.extend({ key: "gone", owner: ALICE, ttlMs: 1_500, token: fence, mayHeal: true }),
+        session.release("theirs", BOB),
+        session.release("theirs", BOB),
+      ]);
+      expect(replies.map((reply) => (typeof reply === "string" ? reply : reply.kind))).toEqual([
+        "granted",
+        "held",
+        "raised",
+        "refused",
+        "extended",
+        "not-owner",
+        "recreated",
+        "released",
+        "not-owner",
+      ]);
+      expect((await session.inspect("mine")).counter).toBe(fence + 9n);
+      expect((await session.inspect("gone")).lock?.fence).toBe(fence);
+      expect((await session.inspect("theirs")).lock).toBeUndefined();
+    });
+
+    test("fail each for itself: a foreign value under one key leaves the others granted", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      await redisServer.cli("RPUSH", "{ql:list}:l", "a");
+      await redisServer.cli("SET", "{ql:text}:l", "hello");
+      await redisServer.cli("SET", "{ql:count}:f", "many");
+      const [first, list, text, count, last] = ["first", "list", "text", "count", "last"].map((key) =>
+        acquire(session, key),
+      );
+      if (list === undefined || text === undefined || count === undefined) throw new Error("no promise");
+      await Promise.all([
+        expectFault(list, "BACKEND_WRONG_TYPE"),
+        expectFault(text, "BACKEND_WRONG_TYPE"),
+        expectFault(count, "BACKEND_COUNTER_BROKEN", /many/),
+      ]);
+      expect((await first)?.kind).toBe("granted");
+      expect((await last)?.kind).toBe("granted");
+      expect(await redisServer.cli("GET", "{ql:text}:l")).toBe("hello");
+    });
+
+    test("of a server without memory left: those that write fail, a release among them works", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      await grant(session, "mine");
+      await redisServer.cli("CONFIG", "SET", "maxmemory", "1");
+      const [one, two, release] = [
+        acquire(session, "one"),
+        acquire(session, "two"),
+        session.release("mine", ALICE),
+      ];
+      await Promise.all([
+        expectFault(one, "BACKEND_OUT_OF_MEMORY"),
+        expectFault(two, "BACKEND_OUT_OF_MEMORY"),
+      ]);
+      expect(await release).toBe("released");
+      await redisServer.cli("CONFIG", "SET", "maxmemory", "0");
+    });
+  });
+}
+
+await describeWithServer("redis-7", "operations of one turn", () => {
+  describe("and their order", () => {
+    test("a release that is asked for right behind its acquire leaves no lock", async ({
+      server,
+      inService,
+    }) => {
+      const session = await inService(await server());
+      for (let round = 0; round < 20; round++) {
+        const granted = acquire(session, "k");
+        const released = session.release("k", ALICE);
+        expect((await granted).kind).toBe("granted");
+        expect(await released).toBe("released");
+        expect((await session.inspect("k")).lock).toBeUndefined();
+      }
+    });
+
+    test("what is sent by itself does not overtake what was asked for before", async ({
+      server,
+      inService,
+    }) => {
+      const session = await inService(await server());
+      const granted = [acquire(session, "k"), acquire(session, "l")];
+      const found = session.inspect("l");
+      await Promise.all(granted);
+      expect((await found).lock?.owner).toBe(ALICE);
+    });
+
+    test("what was asked for in the turn of the close is sent before the connection ends", async ({
+      server,
+      inService,
+      stockClient,
+      session,
+    }) => {
+      const redisServer = await server();
+      const observer = await inService(redisServer);
+      await grant(observer, "k");
+      // The server has the script of a release from then on.
+      await observer.release("k", BOB);
+      // Its connection is a duplicate, which ends with the session.
+      const closing = session(redis(stockClient(redisServer)));
+      await closing.status();
+      const released = closing.release("k", ALICE).catch(() => "no answer any more");
+      await closing.close();
+      expect(["released", "no answer any more"]).toContain(await released);
+      await eventually(
+        "released, long before its TTL",
+        500,
+        async () => (await observer.inspect("k")).lock === undefined,
+      );
+    });
+  });
+
+  test("meet another mark together: releases act, the others learn it and go on", async ({
+    server,
+    inService,
+  }) => {
+    const redisServer = await server();
+    const session = await inService(redisServer);
+    await grant(session, "mine");
+    const other = await inService(redisServer);
+    await other.quarantine();
+    const [first, second, release] = await Promise.all([
+      acquire(session, "first"),
+      acquire(session, "second"),
+      session.release("mine", ALICE),
+    ]);
+    expect([first.kind, second.kind, release]).toEqual(["quarantined", "quarantined", "released"]);
+  });
+
+  test("reach a server that lost its scripts", async ({ server, inService }) => {
+    const redisServer = await server();
+    const session = await inService(redisServer);
+    for (let round = 0; round < 3; round++) {
+      await redisServer.cli("SCRIPT", "FLUSH");
+      const replies = await Promise.all(["a", "b", "c"].map((key) => acquire(session, `${key}${round}`)));
+      expect(replies.map(({ kind }) => kind)).toEqual(["granted", "granted", "granted"]);
+    }
+  });
+
+  test("all fail when their server dies, each with a fault of its own kind, and recover with it", async ({
+    server,
+    inService,
+  }) => {
+    const redisServer = await server();
+    const session = await inService(redisServer, { durable: false });
+    await redisServer.freeze();
+    const asked = Array.from({ length: 20 }, (_, i) => acquire(session, `k${i}`));
+    // Rejections are looked at below, after the server has died.
+    const settled = Promise.allSettled(asked);
+    await redisServer.kill();
+    for (const outcome of await settled) {
+      expect(outcome.status).toBe("rejected");
+      if (outcome.status === "rejected")
+        expect(outcome.reason).toMatchObject({ code: "BACKEND_DISCONNECTED" });
+    }
+    await redisServer.restart({ empty: true });
+    await eventually("answered", 2_000, async () => (await session.status()).kind === "quarantined");
+    const again = await Promise.all(
+      Array.from({ length: 3 }, (_, i) =>
+        session.acquire({ key: `n${i}`, owner: ALICE, ttlMs: 1_500, proposal: proposal() }),
+      ),
+    );
+    expect(new Set(again.map(({ kind }) => kind))).toEqual(new Set(["quarantined"]));
+  });
+});
