@@ -1,5 +1,5 @@
 /** One client process with its lockers, and what its workers do with them. */
-import { createLocker, guardInProcess, type HighWaterMarks, type Locker } from "../../src/index.js";
+import { createLocker, guardInProcess, NoQuorumError, type HandOver, type HighWaterMarks, type Locker } from "../../src/index.js";
 import type { HeldLease } from "../../src/lock/lease.js";
 import type { LeaseRecord } from "./history.js";
 import type { Dice, Kernel } from "./kernel.js";
@@ -19,6 +19,8 @@ export interface Surroundings {
   readonly profile: Profile;
   /** The guarded resource of every key. */
   readonly marks: HighWaterMarks;
+  /** Leases on their way from one worker to another. */
+  readonly handOvers: HandOver[];
   /** Workers take no new lease. */
   readonly isOver: () => boolean;
 }
@@ -73,6 +75,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       retryDelayMsMax: own.retryDelayMs[1],
     });
     locker.on("acquired", (event) => recorder.acquired(process, event));
+    locker.on("adopted", (event) => recorder.adopted(process, event));
     locker.on("extended", (event) => recorder.extended(process, event));
     locker.on("lost", (event) => recorder.lost(process, event));
     return locker;
@@ -127,6 +130,9 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
 const STEPS = [0, 0, 1, 1, 2, 4] as const;
 
 const REFUSED_IDLE_MS = 120;
+/** How often a lease is given away rather than given back, and how often a worker looks for such a one. */
+const HANDS_OVER = 0.08;
+const ADOPTS = 0.5;
 
 interface Workplace {
   readonly process: SimProcess;
@@ -138,7 +144,7 @@ interface Workplace {
 
 /** Takes leases, uses them and gives them back or not, until the world is over. */
 function createWorker(surroundings: Surroundings, place: Workplace): () => Promise<void> {
-  const { kernel, recorder, plan, profile, isOver, marks } = surroundings;
+  const { kernel, recorder, plan, profile, isOver, marks, handOvers } = surroundings;
   const { process, dice } = place;
   const [ttlMsMin, ttlMsMax] = profile.ttlMs ?? [60, 240];
 
@@ -166,6 +172,19 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       .acquire(key, { ...options, waitMs, ...(abort === undefined ? {} : { signal: abort.signal }) })
       .catch(() => undefined);
     if (timer !== undefined) process.system.cancelTimer(timer);
+    return lease as HeldLease | undefined;
+  }
+
+  /** Takes over a lease that somebody gave away, and passes it on when that fails. */
+  async function adopt(): Promise<HeldLease | undefined> {
+    const handOver = handOvers.shift();
+    if (handOver === undefined) return undefined;
+    const lease = await place
+      .locker()
+      .adopt(handOver, { keepAlive: dice.chance(0.5) })
+      .catch((error: unknown) => {
+        if (error instanceof NoQuorumError) handOvers.push(handOver);
+      });
     return lease as HeldLease | undefined;
   }
 
@@ -207,7 +226,8 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       idleMs = profile.refusedIdleMs ?? REFUSED_IDLE_MS;
       const usedUp = profile.ending !== "graceful" && dice.chance(profile.usedUp ?? 0.1);
       const keepAlive = !usedUp && dice.chance(profile.kept ?? 0.5);
-      const lease = await take(dice.pick(plan.keys), keepAlive);
+      const adopts = handOvers.length > 0 && dice.chance(ADOPTS);
+      const lease = adopts ? await adopt() : await take(dice.pick(plan.keys), keepAlive);
       if (lease === undefined) continue;
       const record = recorder.given(process, lease);
       if (record === undefined) continue;
@@ -219,7 +239,10 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       }
       await hold(lease, record);
       recorder.over(record, process.atMs());
-      await lease.release();
+      if (profile.ending !== "graceful" && dice.chance(HANDS_OVER)) {
+        const handOver = await lease.handOver().catch(() => undefined);
+        if (handOver !== undefined) handOvers.push(handOver);
+      } else await lease.release();
     }
   };
 }

@@ -28,10 +28,11 @@ export interface LeaseRecord {
   readonly client: string;
   readonly key: string;
   readonly token: bigint;
-  readonly ttlMs: number;
   readonly wonAtMs: number;
   /** When the attempt that won it began. */
   readonly attemptAtMs: number;
+  /** Taken over from another process: it has the token of a lease before it. */
+  readonly adopted: boolean;
   /** The ends that it had, the first one first. */
   readonly ends: EndRecord[];
   /** What the clock shows by which its process judges it, at a point of true time. */

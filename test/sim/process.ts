@@ -157,7 +157,7 @@ export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): 
     },
     random: dice.random,
     newOwner(): string {
-      const owner = `${name}.${owners.length + 1}`;
+      const owner = `${name}-${owners.length + 1}`;
       owners.push({ owner, atMs: atMs() });
       return owner;
     },

@@ -1,6 +1,6 @@
 /** Writes the history of a world while it runs. */
 import type { HeldLease } from "../../src/lock/lease.js";
-import { ownerHash, type LockerEvents } from "../../src/lock/events.js";
+import { ownerHash, type LeaseEvent, type LockerEvents } from "../../src/lock/events.js";
 import type { ForcedRecord, LeaseRecord, LossRecord, OverstatedRecord, WriteRecord } from "./history.js";
 import type { Kernel } from "./kernel.js";
 import type { SimProcess } from "./process.js";
@@ -20,7 +20,8 @@ export interface Recorder {
   /** A request leaves a client. */
   sent(process: SimProcess, operation: string, args: readonly unknown[]): void;
   acquired(process: SimProcess, event: LockerEvents["acquired"]): void;
-  /** The caller got the lease of which {@link Recorder.acquired} told. */
+  adopted(process: SimProcess, event: LockerEvents["adopted"]): void;
+  /** The caller got the lease of which one of these two told. */
   given(process: SimProcess, lease: HeldLease): LeaseRecord | undefined;
   extended(process: SimProcess, event: LockerEvents["extended"]): void;
   lost(process: SimProcess, event: LockerEvents["lost"]): void;
@@ -53,6 +54,7 @@ const ROUNDING_MS = 1e-6;
 
 export function createRecorder(kernel: Kernel): Recorder {
   const entries: Entry[] = [];
+  /** By process and hash of the owner: a lease that was adopted has the owner of the one before. */
   const byHash = new Map<string, Entry>();
   const raised = new Set<string>();
   const extendSentAtMs = new Map<string, number>();
@@ -72,6 +74,28 @@ export function createRecorder(kernel: Kernel): Recorder {
     return until === 0 || process.atMs() - until > CALM_MS;
   }
 
+  function enter(
+    process: SimProcess,
+    event: LeaseEvent,
+    from: { readonly owner: string; readonly atMs: number; readonly adopted: boolean },
+  ): void {
+    const record: LeaseRecord = {
+      id: entries.length + 1,
+      client: process.name,
+      key: event.key,
+      token: event.token,
+      wonAtMs: process.atMs(),
+      attemptAtMs: from.atMs,
+      adopted: from.adopted,
+      ends: [],
+      lookAt: process.lookAt,
+      overAtMs: Number.POSITIVE_INFINITY,
+    };
+    const entry: Entry = { record, process, owner: from.owner, lease: undefined, lossNoted: false };
+    entries.push(entry);
+    byHash.set(`${process.name} ${event.ownerHash}`, entry);
+  }
+
   return {
     sent(process: SimProcess, operation: string, args: readonly unknown[]): void {
       if (operation !== "raise" && operation !== "extend") return;
@@ -83,24 +107,17 @@ export function createRecorder(kernel: Kernel): Recorder {
     acquired(process: SimProcess, event: LockerEvents["acquired"]): void {
       const attempt = process.attempt((owner) => ownerHash(owner) === event.ownerHash);
       if (attempt === undefined) return;
-      const atMs = process.atMs();
-      const record: LeaseRecord = {
-        id: entries.length + 1,
-        client: process.name,
-        key: event.key,
-        token: event.token,
-        ttlMs: event.validityMs,
-        wonAtMs: atMs,
-        attemptAtMs: attempt.atMs,
-        ends: [],
-        lookAt: process.lookAt,
-        overAtMs: Number.POSITIVE_INFINITY,
-      };
-      const entry: Entry = { record, process, owner: attempt.owner, lease: undefined, lossNoted: false };
-      entries.push(entry);
-      byHash.set(event.ownerHash, entry);
+      enter(process, event, { ...attempt, adopted: false });
       if (!raised.has(attempt.owner)) fast++;
       tell(process, "lease", `holds ${event.key} with token ${event.token}`);
+    },
+
+    adopted(process: SimProcess, event: LockerEvents["adopted"]): void {
+      const before = entries.findLast(({ owner }) => ownerHash(owner) === event.ownerHash);
+      if (before === undefined) return;
+      const attempt = { owner: before.owner, atMs: before.record.attemptAtMs };
+      enter(process, event, { ...attempt, adopted: true });
+      tell(process, "lease", `adopts ${event.key} with token ${event.token}`);
     },
 
     given(process: SimProcess, lease: HeldLease): LeaseRecord | undefined {
@@ -118,7 +135,7 @@ export function createRecorder(kernel: Kernel): Recorder {
     },
 
     extended(process: SimProcess, event: LockerEvents["extended"]): void {
-      const entry = byHash.get(event.ownerHash);
+      const entry = byHash.get(`${process.name} ${event.ownerHash}`);
       if (entry?.lease === undefined) return;
       const { record, lease, owner } = entry;
       const atMs = process.atMs();
@@ -137,7 +154,7 @@ export function createRecorder(kernel: Kernel): Recorder {
     },
 
     lost(process: SimProcess, event: LockerEvents["lost"]): void {
-      const entry = byHash.get(event.ownerHash);
+      const entry = byHash.get(`${process.name} ${event.ownerHash}`);
       if (entry === undefined) return;
       const { record } = entry;
       const atMs = process.atMs();

@@ -63,6 +63,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     plan,
     profile,
     marks: createHighWaterMarks(),
+    handOvers: [],
     isOver: () => over,
   };
   const clients: Client[] = [];
@@ -233,7 +234,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
         return hit();
       case "force release":
         hit();
-        force(plan.keys[fault.backend % plan.keys.length] ?? "");
+        force(client, plan.keys[fault.backend % plan.keys.length] ?? "");
         return;
       case "replace": {
         const next = plan.newClients[replaced++ % plan.newClients.length];
@@ -263,21 +264,30 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     return statuses.some((status) => status.kind === "in-service" || status.joined);
   }
 
-  /** An operator's tool, that gets through to every backend in the end. */
-  function force(key: string): void {
+  /** The locker's own forced release, and where that did not get through, an operator who does in the end. */
+  function force(client: Client, key: string): void {
     const record: ForcedRecord = { key, atMs: kernel.nowMs, doneAtMs: undefined };
     recorder.noteForced(record);
-    let missing = servers.length;
-    for (const server of servers) {
-      kernel.plan(kernel.nowMs + dice.between(0.5, 10), () => {
-        void server
-          .inspector(deployment)
-          .forceRelease(key)
-          .then(() => {
-            if (--missing === 0) record.doneAtMs = kernel.nowMs;
-          });
-      });
-    }
+    const insist = (): void => {
+      let missing = servers.length;
+      for (const server of servers) {
+        kernel.plan(kernel.nowMs + dice.between(0.5, 10), () => {
+          void server
+            .inspector(deployment)
+            .forceRelease(key)
+            .then(() => {
+              if (--missing === 0) record.doneAtMs = kernel.nowMs;
+            });
+        });
+      }
+    };
+    const [locker] = client.lockers;
+    if (locker === undefined || dice.chance(0.5)) insist();
+    else
+      void locker
+        .forceRelease(key)
+        .catch(() => undefined)
+        .finally(insist);
   }
 
   /** Until no worker works and no process sleeps. */
