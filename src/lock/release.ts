@@ -24,6 +24,8 @@ export interface Claim {
 export function releaseDebt(system: System, claim: Claim): Debt {
   return {
     id: `release ${claim.owner}`,
+    // Two requests that were executed late may each have made the lock anew, with the release of the first in between.
+    anew: true,
     // A request that is still on its way may be executed any time; twice the TTL covers all but the oddest network.
     until: after(system.now(), 2 * claim.ttlMsMax),
     pay: (session) => session.release(claim.key, claim.owner),

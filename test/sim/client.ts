@@ -1,5 +1,12 @@
 /** One client process with its lockers, and what its workers do with them. */
-import { createLocker, guardInProcess, NoQuorumError, type HandOver, type HighWaterMarks, type Locker } from "../../src/index.js";
+import {
+  createLocker,
+  guardInProcess,
+  NoQuorumError,
+  type HandOver,
+  type HighWaterMarks,
+  type Locker,
+} from "../../src/index.js";
 import type { HeldLease } from "../../src/lock/lease.js";
 import type { LeaseRecord } from "./history.js";
 import type { Dice, Kernel } from "./kernel.js";
@@ -129,7 +136,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
 /** How often a holder pauses between its uses of one lease. */
 const STEPS = [0, 0, 1, 1, 2, 4] as const;
 
-const REFUSED_IDLE_MS = 120;
+const REFUSED_IDLE_MS = 200;
 /** How often a lease is given away rather than given back, and how often a worker looks for such a one. */
 const HANDS_OVER = 0.08;
 const ADOPTS = 0.5;

@@ -40,9 +40,9 @@ const SIZES = [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7, 8, 9] as const;
 const CLIENTS = [1, 2, 2, 2, 2, 3, 3, 3, 4, 5, 6] as const;
 const DRIFTS_PPM = [5_000, 20_000, 50_000] as const;
 const RETRIES_MS = [
-  [5, 60],
-  [25, 150],
-  [50, 250],
+  [10, 60],
+  [40, 150],
+  [60, 250],
 ] as const;
 const NEW_CLIENTS = 8;
 

@@ -51,7 +51,7 @@ export interface Profile {
   readonly stepMs?: number;
   /** The longest pause of a worker between two leases. Default 20. */
   readonly idleMs?: number;
-  /** The same after it was refused. Default 120. */
+  /** The same after it was refused. Default 200. */
   readonly refusedIdleMs?: number;
   /** Replaces the longest time between a request and its duplicate. */
   readonly duplicateMs?: number;
@@ -97,6 +97,7 @@ export const INSIDE_PROFILES = {
   },
   fresh: {
     ...INSIDE,
+    retryDelayMs: [20, 120],
     what: "new deployments that lose memory while they start",
     guard: "auto",
     n: 3,
@@ -111,6 +112,7 @@ export const INSIDE_PROFILES = {
   },
   failover: {
     ...INSIDE,
+    retryDelayMs: [20, 120],
     what: "replicas take over, and old primaries return with their memory",
     n: 3,
     keys: 1,
@@ -155,6 +157,7 @@ export const INSIDE_PROFILES = {
   },
   memory: {
     ...INSIDE,
+    retryDelayMs: [20, 120],
     what: "adversarial losses of memory, leases of the longest TTL used to the last moment",
     n: 3,
     keys: 1,
@@ -170,6 +173,7 @@ export const INSIDE_PROFILES = {
   },
   order: {
     ...INSIDE,
+    retryDelayMs: [20, 120],
     what: "many losses of memory and short leases, so that only proposals keep the order of tokens",
     n: 3,
     keys: 1,
@@ -177,13 +181,14 @@ export const INSIDE_PROFILES = {
     guard: "strict",
     ttlMs: [60, 150],
     usedUp: 0.3,
-    durationMs: 1_500,
-    paceMs: 70,
+    durationMs: 1_200,
+    paceMs: 60,
     ending: "none",
     faults: only({ forget: 6, reset: 1, delay: 1, replace: 1 }),
   },
   skew: {
     ...INSIDE,
+    retryDelayMs: [20, 120],
     what: "memory lost, wall clocks of backends that differ by nearly a TTL, those of clients by anything",
     n: 3,
     keys: 1,
@@ -243,8 +248,59 @@ export const INSIDE_PROFILES = {
       freeze: 2,
     }),
   },
+  opening: {
+    ...INSIDE,
+    what: "the first moments of a deployment: cut off, forgotten, restarted and replaced, and everything late or twice",
+    guard: "auto",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    fromTheStart: true,
+    ttlMs: [400, 1_000],
+    clockSkewMs: 4,
+    retryDelayMs: [5, 60],
+    refusedIdleMs: 40,
+    durationMs: 350,
+    paceMs: 8,
+    tailMs: 180,
+    ending: "none",
+    faults: only({ forget: 5, restart: 3, delay: 5, replace: 4, cut: 4, duplicate: 4 }),
+  },
+  starting: {
+    ...INSIDE,
+    what: "a new deployment of which backends cannot be reached, forget, and come back, seen by new clients",
+    guard: "auto",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    fromTheStart: true,
+    ttlMs: [200, 400],
+    usedUp: 0.5,
+    retryDelayMs: [5, 40],
+    refusedIdleMs: 20,
+    durationMs: 400,
+    paceMs: 9,
+    ending: "none",
+    faults: only({ forget: 5, down: 5, replace: 5, delay: 1, reset: 1 }),
+  },
+  contended: {
+    ...INSIDE,
+    what: "four clients after one lock that is kept long, with answers lost and late",
+    n: 3,
+    keys: 1,
+    clients: 4,
+    kept: 0.9,
+    extends: 0.6,
+    stepMs: 150,
+    ttlMs: [60, 150],
+    retryDelayMs: [2, 30],
+    refusedIdleMs: 20,
+    ending: "none",
+    faults: only({ lossy: 4, "cut requests": 4, "cut replies": 2, delay: 3, stall: 1, pause: 1 }),
+  },
   rolling: {
     ...INSIDE,
+    retryDelayMs: [20, 120],
     what: 'rolling restarts under "auto", half of the processes replaced',
     guard: "auto",
     n: 3,
@@ -258,6 +314,7 @@ export const INSIDE_PROFILES = {
   },
   mad: {
     ...INSIDE,
+    retryDelayMs: [20, 120],
     what: "memory lost, and one client whose wall clock jumps anywhere",
     n: 3,
     keys: 1,
@@ -319,11 +376,11 @@ export const OUTSIDE_PROFILES = {
     keys: 1,
     clients: 4,
     // Slow clocks beside fast ones: backends count up by one most of the time, so that equal numbers meet.
-    clockSkewMs: 98,
+    clockSkewMs: 290,
     leapChance: 0.06,
-    tailMs: 30,
-    duplicateMs: 20,
-    ttlMs: [50, 100],
+    tailMs: 60,
+    duplicateMs: 50,
+    ttlMs: [150, 300],
     hopMsMax: 10,
     retryDelayMs: [2, 20],
     idleMs: 10,
