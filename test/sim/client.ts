@@ -190,7 +190,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       .locker()
       .adopt(handOver, { keepAlive: dice.chance(0.5) })
       .catch((error: unknown) => {
-        if (error instanceof NoQuorumError) handOvers.push(handOver);
+        if (error instanceof NoQuorumError) kernel.plan(process.atMs(), () => handOvers.push(handOver));
       });
     return lease as HeldLease | undefined;
   }
@@ -248,7 +248,9 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       recorder.over(record, process.atMs());
       if (profile.ending !== "graceful" && dice.chance(HANDS_OVER)) {
         const handOver = await lease.handOver().catch(() => undefined);
-        if (handOver !== undefined) handOvers.push(handOver);
+        // It travels: a process that was paused in the middle of code gives away later than the world's time is now.
+        const travelMs = dice.between(0, 5);
+        if (handOver !== undefined) kernel.plan(process.atMs() + travelMs, () => handOvers.push(handOver));
       } else await lease.release();
     }
   };

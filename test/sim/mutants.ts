@@ -455,83 +455,11 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 50,
   },
   {
-    name: "raise by owner only",
-    edits: [{ file: RECORD, find: " || lock.fence !== request.fence", put: "" }],
-    seenBy: ["tokens"],
-    profile: "expiry",
-    worlds: 20_000,
-  },
-  {
-    name: "heal on a quarantined backend",
-    edits: [
-      { file: RECORD, find: "if (request.quarantined)", put: "if (request.quarantined && !request.mayHeal)" },
-    ],
-    seenBy: ["exclusion"],
-    profile: "healing",
-    worlds: 100_000,
-  },
-  {
-    name: "the latest grant of a backend wins instead of the first",
-    edits: [
-      {
-        file: POLL,
-        find: 'if (vote === "refused") {',
-        put:
-          'if (vote === "refused") {\n' +
-          '            round = { ...round, seats: round.seats.with(link.index, "waiting") };\n' +
-          "            link.send((session) => session.acquire({ key, owner, ttlMs, proposal }), (reply) => onReply(link, reply), (fault) => onFault(link, fault));\n" +
-          "            return;",
-      },
-    ],
-    seenBy: ["tokens"],
-    profile: "expiry",
-    worlds: 20_000,
-  },
-  {
-    name: "a late grant above the token counts",
-    edits: [
-      {
-        file: ROUND,
-        find: 'return fence < token ? "behind" : "ahead";',
-        put: 'return fence < token ? "behind" : "known";',
-      },
-    ],
-    seenBy: ["tokens"],
-    profile: "expiry",
-    worlds: 20_000,
-  },
-  {
-    name: "bootstrap after one sight instead of two",
-    edits: [
-      {
-        file: CONTACT,
-        find: "firstDoneAt: first.includes(undefined) ? undefined : state.clock }",
-        put: "firstDoneAt: first.includes(undefined) ? undefined : state.clock, decided: first.includes(undefined) ? state.decided : first }",
-      },
-    ],
-    seenBy: ["exclusion"],
-    profile: "opening",
-    worlds: 10_000,
-  },
-  {
     name: "bootstrap of all that can be reached instead of all",
     edits: LOOKS_ONLY_AT_REACHABLE,
     seenBy: ["exclusion"],
     profile: "starting",
     worlds: 2_000,
-  },
-  {
-    name: "bootstrap without its incarnation",
-    edits: [
-      {
-        file: MARK,
-        find: "if (mark.incarnation !== incarnation || mark.quarantinedUntil === 0)",
-        put: "if (mark.quarantinedUntil === 0)",
-      },
-    ],
-    seenBy: ["exclusion"],
-    profile: "opening",
-    worlds: 10_000,
   },
   {
     name: "a found mark does not count as joined",
