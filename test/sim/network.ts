@@ -52,7 +52,7 @@ interface Pending {
   settled: boolean;
 }
 
-const STAYS_HERE: ReadonlySet<string> = new Set(["close"]);
+const STAYS_HERE: ReadonlySet<string> = new Set(["close", "watch"]);
 /** Every operation that travels, as the first session shows. */
 let operations: readonly string[] | undefined;
 
@@ -222,6 +222,27 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
           return Reflect.apply(method as () => Promise<unknown>, inner, args);
         });
     }
+    session["watch"] = (listener: (ticket: string, inMs: number) => void): (() => void) => {
+      let stopped = false;
+      remote.watch((ticket, inMs) => {
+        const fromMs = kernel.nowMs;
+        if (stopped || closed || halfOpenUntilMs > fromMs) return;
+        if (lossUntilMs > fromMs && dice.chance(lossRate)) return;
+        const wire = wires;
+        // On a connection of its own: it may overtake a reply, and be overtaken.
+        kernel.plan(Math.max(fromMs, repliesCutUntilMs) + hop(fromMs), () => {
+          if (wire !== wires) return;
+          hear(() => {
+            if (stopped || closed) return;
+            note("reply", `call ${ticket} in ${inMs} ms`);
+            listener(ticket, inMs);
+          });
+        });
+      });
+      return () => {
+        stopped = true;
+      };
+    };
     session["close"] = async (): Promise<void> => {
       closed = true;
       connections.delete(connection);

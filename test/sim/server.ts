@@ -16,6 +16,8 @@ export type Call = (session: BackendSession) => Promise<unknown>;
 export interface ServerSession {
   /** Has the call executed when the server comes to it; never if the server dies before. */
   execute(call: Call, answer: (outcome: Outcome) => void): void;
+  /** Hears the calls of whichever memory answers, while the server is up and not stopped. */
+  watch(listener: (ticket: string, inMs: number) => void): void;
 }
 
 /** What an executed call came to. */
@@ -123,14 +125,21 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
     },
     open(deployment: Deployment): ServerSession {
       const sessions = new Map<MemoryBackend, BackendSession>();
+      const watchers: ((ticket: string, inMs: number) => void)[] = [];
       const current = (): BackendSession => {
         const known = sessions.get(serving);
         if (known !== undefined) return known;
-        const opened = serving.open(deployment);
-        sessions.set(serving, opened);
+        const memoryOfNow = serving;
+        const opened = memoryOfNow.open(deployment);
+        opened.watch?.((ticket, inMs) => {
+          if (!up || frozenUntilMs > kernel.nowMs || serving !== memoryOfNow) return;
+          for (const watcher of watchers) watcher(ticket, inMs);
+        });
+        sessions.set(memoryOfNow, opened);
         return opened;
       };
       return {
+        watch: (listener) => void watchers.push(listener),
         execute(call: Call, answer: (outcome: Outcome) => void): void {
           queue.push(() => {
             if (refusesUntilMs > kernel.nowMs) {
