@@ -60,6 +60,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       server,
       hopMsMax: dice.between(1, plan.hopMsMax),
       inOrder: plan.inOrder,
+      calls: plan.calls,
       watcher: { sent: (operation, args) => recorder.sent(process, operation, args) },
     }),
   );

@@ -37,6 +37,8 @@ export interface PathOptions {
   readonly hopMsMax: number;
   /** Messages of a connection never overtake one another, as on TCP. */
   readonly inOrder: boolean;
+  /** The backend calls those who wait. */
+  readonly calls: boolean;
   readonly watcher: Watcher;
 }
 
@@ -222,27 +224,28 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
           return Reflect.apply(method as () => Promise<unknown>, inner, args);
         });
     }
-    session["watch"] = (listener: (ticket: string, inMs: number) => void): (() => void) => {
-      let stopped = false;
-      remote.watch((ticket, inMs) => {
-        const fromMs = kernel.nowMs;
-        if (stopped || closed || halfOpenUntilMs > fromMs) return;
-        if (lossUntilMs > fromMs && dice.chance(lossRate)) return;
-        const wire = wires;
-        // On a connection of its own: it may overtake a reply, and be overtaken.
-        kernel.plan(Math.max(fromMs, repliesCutUntilMs) + hop(fromMs), () => {
-          if (wire !== wires) return;
-          hear(() => {
-            if (stopped || closed) return;
-            note("reply", `call ${ticket} in ${inMs} ms`);
-            listener(ticket, inMs);
+    if (options.calls)
+      session["watch"] = (listener: (ticket: string, inMs: number) => void): (() => void) => {
+        let stopped = false;
+        remote.watch((ticket, inMs) => {
+          const fromMs = kernel.nowMs;
+          if (stopped || closed || halfOpenUntilMs > fromMs) return;
+          if (lossUntilMs > fromMs && dice.chance(lossRate)) return;
+          const wire = wires;
+          // On a connection of its own: it may overtake a reply, and be overtaken.
+          kernel.plan(Math.max(fromMs, repliesCutUntilMs) + hop(fromMs), () => {
+            if (wire !== wires) return;
+            hear(() => {
+              if (stopped || closed) return;
+              note("reply", `call ${ticket} in ${inMs} ms`);
+              listener(ticket, inMs);
+            });
           });
         });
-      });
-      return () => {
-        stopped = true;
+        return () => {
+          stopped = true;
+        };
       };
-    };
     session["close"] = async (): Promise<void> => {
       closed = true;
       connections.delete(connection);

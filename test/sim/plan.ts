@@ -30,6 +30,8 @@ export interface Plan {
   readonly newClients: readonly ClientPlan[];
   readonly hopMsMax: number;
   readonly inOrder: boolean;
+  /** Backends call those who wait. */
+  readonly calls: boolean;
   /** Backends that may lose their memory are those below this index. */
   readonly forgetful: number;
   readonly durationMs: number;
@@ -80,6 +82,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
     newClients: of(NEW_CLIENTS, client),
     hopMsMax: profile.hopMsMax ?? dice.between(1, 8),
     inOrder: profile.inOrder ?? dice.chance(0.5),
+    calls: profile.calls ?? dice.chance(0.5),
     forgetful: larger === undefined ? n : 2 * larger - n - 1,
     durationMs,
     faults: drawFaults(dice, {

@@ -61,6 +61,8 @@ export interface Profile {
   readonly ending: "graceful" | "last" | "none";
   /** Messages of one connection never overtake one another. Default: as the seed says. */
   readonly inOrder?: boolean;
+  /** Whether backends call those who wait; not every store can. Default: as the seed says. */
+  readonly calls?: boolean;
 }
 
 /** Losses of memory. */
@@ -140,6 +142,7 @@ export const INSIDE_PROFILES = {
     driftPpm: 50_000,
     usedUp: 0.8,
     ttlMs: [100, 240],
+    calls: false,
     ending: "none",
     faults: only({ delay: 2, reset: 1, pause: 1, slow: 1 }),
   },
@@ -292,6 +295,7 @@ export const INSIDE_PROFILES = {
     kept: 0.9,
     extends: 0.6,
     stepMs: 150,
+    calls: false,
     ttlMs: [60, 150],
     retryDelayMs: [2, 30],
     refusedIdleMs: 20,
