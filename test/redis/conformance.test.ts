@@ -1,7 +1,15 @@
 /** The conformance list over real servers, in real time: volatile with a lost memory, and durable over real restarts. */
 import { Redis } from "ioredis";
+import { createClient } from "redis";
+import { createClient as createClient5 } from "redis-5";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { redis, recommendedRedisOptions } from "../../src/adapters/redis.js";
+import type { ServerName } from "../../scripts/servers.mjs";
+import {
+  redis,
+  recommendedRedisOptions,
+  type NodeRedisLike,
+  type RedisLike,
+} from "../../src/adapters/redis.js";
 import type { BackendSession } from "../../src/backend.js";
 import {
   conformanceCases,
@@ -31,16 +39,32 @@ interface Setup {
   readonly close: () => Promise<void>;
 }
 
+/** Clients of users. Those of node-redis are not connected: the backend works on a duplicate. */
+const CLIENTS = {
+  ioredis: (port: number) => {
+    const client = new Redis({ host: "127.0.0.1", port, ...recommendedRedisOptions() });
+    client.on("error", () => undefined);
+    return { client, close: () => client.disconnect() };
+  },
+  "node-redis 6": (port: number) => unconnected(createClient({ socket: { host: "127.0.0.1", port } })),
+  "node-redis 5": (port: number) => unconnected(createClient5({ url: `redis://127.0.0.1:${port}` })),
+} satisfies Record<string, (port: number) => { client: RedisLike | NodeRedisLike; close: () => void }>;
+type ClientName = keyof typeof CLIENTS;
+
+function unconnected(client: NodeRedisLike): { client: NodeRedisLike; close: () => void } {
+  return { client, close: () => undefined };
+}
+
 interface Where {
   readonly server: RunningRedis;
+  readonly by: ClientName;
   readonly durable: boolean;
 }
 
 /** A prefix of its own for each case, so that no case sees the mark of another one. */
-function setUp({ server, durable }: Where): Setup {
+function setUp({ server, by, durable }: Where): Setup {
   const prefix = `case${++made}`;
-  const client = new Redis({ host: "127.0.0.1", port: server.port, ...recommendedRedisOptions() });
-  client.on("error", () => undefined);
+  const { client, close } = CLIENTS[by](server.port);
   const backend = redis(client, { prefix, durable });
   const sessions: BackendSession[] = [];
   let lastProposal = BigInt(Date.now()) * 1000n;
@@ -66,7 +90,7 @@ function setUp({ server, durable }: Where): Setup {
     context,
     async close() {
       await Promise.all(sessions.map((session) => session.close()));
-      client.disconnect();
+      close();
     },
   };
 }
@@ -86,8 +110,14 @@ function disturbs({ needs = [] }: ConformanceCase): boolean {
   return needs.includes("restart-lost") || needs.includes("restart-kept");
 }
 
-for (const name of SERVERS) {
-  await describeWithServer(name, "the conformance list", (serverName) => {
+const WAYS: readonly (readonly [name: ServerName, by: ClientName])[] = [
+  ...SERVERS.map((name) => [name, "ioredis"] as const),
+  ["redis-7", "node-redis 6"],
+  ["redis-7", "node-redis 5"],
+];
+
+for (const [name, by] of WAYS) {
+  await describeWithServer(name, `the conformance list, through ${by}`, (serverName) => {
     for (const durable of [false, true]) {
       describe.concurrent(durable ? "durable" : "volatile", () => {
         let shared: RunningRedis;
@@ -101,12 +131,12 @@ for (const name of SERVERS) {
           if (each.needs?.includes(durable ? "volatile" : "durable") === true) continue;
           it(each.name, async () => {
             if (!disturbs(each)) {
-              await run(each, { server: shared, durable });
+              await run(each, { server: shared, by, durable });
               return;
             }
             const server = await startRedis({ server: serverName, appendOnly: "always" });
             try {
-              await run(each, { server, durable });
+              await run(each, { server, by, durable });
             } finally {
               await server.stop();
             }
