@@ -35,7 +35,9 @@ const wrapped = new WeakMap<NodeRedisLike, RedisLike>();
 
 /** Whether it is one, or something else of the same package. */
 export function isNodeRedis(client: object): client is NodeRedisLike {
-  return "sendCommand" in client && "duplicate" in client && !("evalsha" in client);
+  return (
+    "sendCommand" in client && ("duplicate" in client || "totalClients" in client) && !("evalsha" in client)
+  );
 }
 
 /** The same object for the same client. Throws `INVALID_OPTION` for what is no client of a single server. */
@@ -69,7 +71,7 @@ interface Link {
   /** Has a socket, so that it can be destroyed: before, node-redis would forget the socket that is being made. */
   hasSocket: boolean;
   /** Why it is over; undefined while it is not. */
-  broken: unknown;
+  broken: Error | undefined;
   inFlight: number;
   heardAt: number;
   watch: NodeJS.Timeout | undefined;
@@ -114,7 +116,7 @@ function nodeRedis(user: NodeRedisLike): RedisLike {
   }
 
   /** Whatever happened, this connection is no more. */
-  function lose(lost: Link, reason: unknown): void {
+  function lose(lost: Link, reason: Error): void {
     if (lost.broken !== undefined) return;
     end(lost, reason);
     if (link !== lost || status === "end") return;
@@ -203,7 +205,7 @@ function nodeRedis(user: NodeRedisLike): RedisLike {
 
 const CLOSED = "Connection is closed.";
 
-function end(link: Link, reason: unknown): void {
+function end(link: Link, reason: Error): void {
   if (link.broken !== undefined) return;
   link.broken = reason;
   clearTimeout(link.watch);
