@@ -7,6 +7,7 @@ import { defineConfig } from "vitest/config";
 const SERVERS = [
   "test/servers/**/*.test.ts",
   "test/redis/**/*.test.ts",
+  "test/examples/**/*.test.ts",
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
   "test/peers/**/*.test.ts",

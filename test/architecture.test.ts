@@ -87,6 +87,12 @@ const RULES: readonly {
     types: /^(backend$|engine\/)/,
   },
   {
+    row: "adapter.ts",
+    of: /^adapter$/,
+    may: /^(engine\/record$|adapters\/shared\/)/,
+    types: /^(backend$|engine\/)/,
+  },
+  {
     row: "testing/",
     of: /^testing(\/|$)/,
     may: /^(testing\/|errors$|engine\/(time|token)$)/,
@@ -196,7 +202,7 @@ describe("the rules of style that can be read off the text", () => {
 });
 
 describe("importing the package", () => {
-  it.each(["index.js", "adapters/redis.js", "adapters/memory.js", "testing/index.js"])(
+  it.each(["index.js", "adapters/redis.js", "adapters/memory.js", "adapters/noop.js", "adapter.js", "testing/index.js"])(
     "loads no client: dist/%s",
     (entry) => {
       // In a place without node_modules every import of a package fails.

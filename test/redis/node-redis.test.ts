@@ -279,9 +279,24 @@ for (const [version, make] of VERSIONS) {
       expect(String(error)).toMatch(/not connected|Connection is closed/);
       proxy.heal();
       await eventually("closed", 1_000, async () => proxy.connections === 0);
-      const never = session(redis(make(proxy)));
-      await never.close();
-      await eventually("closed before it connected", 1_000, async () => proxy.connections === 0);
+    });
+
+    test("close() in the turn of the first connect leaves no connection either", async ({
+      session,
+      after,
+    }) => {
+      const seen = { accepted: 0, closed: 0 };
+      const deaf = createServer((socket) => {
+        seen.accepted++;
+        socket.on("error", () => undefined);
+        socket.on("close", () => seen.closed++);
+        socket.resume();
+      });
+      const port = await freePort();
+      await new Promise<void>((resolve) => deaf.listen(port, "127.0.0.1", resolve));
+      after(() => deaf.close());
+      await session(redis(make({ port }))).close();
+      await eventually("accepted and closed", 1_500, async () => seen.accepted === 1 && seen.closed === 1);
     });
 
     test("shares locks with ioredis, and is called when one is free", async ({ server, client, locker }) => {
@@ -321,7 +336,7 @@ await describeWithServer("redis-7", "a client of node-redis", () => {
     server,
     session,
   }) => {
-    const { port } = await server();
+    const { port } = await server({ appendOnly: "always" });
     const odd = createClient({
       socket: { port },
       RESP: 3,
@@ -333,7 +348,11 @@ await describeWithServer("redis-7", "a client of node-redis", () => {
     await putInService(opened);
     await grant(opened, "k");
     expect(await opened.inspect("k")).toMatchObject({ lock: { owner: ALICE } });
-    expect((await opened.examine()).findings.map(({ topic }) => topic)).toContain("durability");
+    expect((await opened.examine()).findings).toContainEqual({
+      level: "good",
+      topic: "durability",
+      text: "durable: appendfsync always",
+    });
   });
 
   test("is the same backend twice", async ({ server }) => {

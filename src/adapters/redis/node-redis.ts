@@ -129,7 +129,7 @@ function nodeRedis(user: NodeRedisLike): RedisLike {
 
   async function send<T>(ask: (client: NodeRedisLike) => Promise<T>): Promise<T> {
     const used = link;
-    if (used === undefined || status !== "ready") throw new Error(OFFLINE);
+    if (used === undefined || status !== "ready") throw offline();
     expect(used);
     try {
       return await ask(used.client);
@@ -201,6 +201,11 @@ function nodeRedis(user: NodeRedisLike): RedisLike {
     on: (event, listener) => events.on(event, listener),
     off: (event, listener) => events.off(event, listener),
   };
+}
+
+/** Typed by the adapter, as all that a client rejects with. */
+function offline(): Error {
+  return new Error(OFFLINE);
 }
 
 const CLOSED = "Connection is closed.";

@@ -225,7 +225,8 @@ export function openCasSession<Version>(
       const { lock, counter } = keptNow(look.key?.value, look.now);
       if (lock === undefined) return { lock, counter };
       const { owner, fence, expiresAt } = lock;
-      return { lock: { owner, fence, remainingMs: expiresAt - look.now.atLeastMs }, counter };
+      // No more than is left, since an adopted lease relies on it.
+      return { lock: { owner, fence, remainingMs: Math.max(0, expiresAt - look.now.atMostMs) }, counter };
     },
 
     async status(): Promise<StatusReply> {
