@@ -3,13 +3,15 @@
  * `node scripts/docs.mjs` writes; `node scripts/docs.mjs --check` fails when a page is not up to date.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
 import { COMMANDS } from "../dist/cli/command-table.js";
 import { JSON_FIELDS } from "../dist/cli/json-fields.js";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
+import { conformanceCases } from "../dist/testing/index.js";
+import { adapterCapabilities } from "./adapter-samples.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
@@ -19,6 +21,20 @@ const PAGES = {
   "docs/errors.md": { errors: errorTables },
   "docs/cli.md": { help: helpTexts, exits: exitTable },
   "docs/cli-json.md": { fields: jsonTables },
+  "docs/adapters/README.md": { capabilities: capabilityTable },
+  "docs/conformance.md": { cases: conformanceTable },
+};
+
+/** What the needs of conformance cases mean. */
+const NEEDS = {
+  "restart-lost": "can be restarted with an empty memory",
+  "restart-kept": "can be restarted with its memory kept",
+  volatile: "forgets at a restart",
+  durable: "remembers over a restart",
+  clamps: "has a wall clock to compare proposals with",
+  lists: "lists keys",
+  wakes: "calls waiters",
+  alone: "nobody else uses",
 };
 
 /** The members of an interface with their comments. */
@@ -155,6 +171,37 @@ function jsonTables() {
     .join("\n\n");
 }
 
+async function capabilityTable() {
+  const yes = (value) => (value === true ? "yes" : "no");
+  const rows = (await adapterCapabilities()).map(({ adapter, variant, capabilities: can }) => [
+    existsSync(`${root}docs/adapters/${adapter}.md`) ? `[${adapter}](${adapter}.md)` : adapter,
+    variant,
+    can.atomicStep,
+    String(can.acquireRoundTrips),
+    `${figure(can.earlyByMs)} / ${figure(can.lateByMs)}`,
+    can.expiryClock,
+    can.grantsEverything === true ? "has none" : yes(can.durable),
+    yes(can.wakes),
+    yes(can.lists),
+  ]);
+  const head = [
+    "adapter",
+    "with",
+    "atomic step",
+    "round trips",
+    "ends early / late by up to, ms",
+    "expiry clock",
+  ];
+  return table([...head, "keeps locks over a restart", "calls waiters", "lists keys"], rows);
+}
+
+function conformanceTable() {
+  return table(
+    ["case", "only for a backend that"],
+    conformanceCases.map(({ name, needs = [] }) => [name, needs.map((need) => NEEDS[need]).join("; ")]),
+  );
+}
+
 let stale = 0;
 for (const [page, parts] of Object.entries(PAGES)) {
   const before = read(page);
@@ -162,7 +209,8 @@ for (const [page, parts] of Object.entries(PAGES)) {
   for (const [part, make] of Object.entries(parts)) {
     const span = new RegExp(`(<!-- generated: ${part} -->\\n)[\\s\\S]*?(<!-- end -->)`);
     if (!span.test(after)) throw new Error(`${page} has no place for ${part}`);
-    after = after.replace(span, (_, start, end) => `${start}\n${make()}\n\n${end}`);
+    const text = await make();
+    after = after.replace(span, (_, start, end) => `${start}\n${text}\n\n${end}`);
   }
   after = await format(after, { filepath: `${root}${page}`, printWidth: 110 });
   if (after === before) continue;
