@@ -22,6 +22,9 @@ const PAGES = {
   "docs/cli.md": { help: helpTexts, exits: exitTable },
   "docs/cli-json.md": { fields: jsonTables },
   "docs/adapters/README.md": { capabilities: capabilityTable },
+  "docs/adapters/writing-your-own.md": {
+    example: () => `\`\`\`ts\n${read("test/examples/object-store.ts").trimEnd()}\n\`\`\``,
+  },
   "docs/conformance.md": { cases: conformanceTable },
 };
 
