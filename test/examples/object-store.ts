@@ -30,7 +30,8 @@ export function objectStore(bucket: string, { name = bucket }: { readonly name?:
     text: string,
     seen: string | undefined,
   ): Promise<"written" | "conflict"> {
-    const condition = seen === undefined ? { "If-None-Match": "*" } : { "If-Match": seen };
+    const condition: Record<string, string> =
+      seen === undefined ? { "If-None-Match": "*" } : { "If-Match": seen };
     const { ok } = await send(path, { method: "PUT", body: text, headers: condition });
     return ok ? "written" : "conflict";
   }
