@@ -5,7 +5,7 @@ import type { RedisClientType, RedisClusterType, RedisSentinelType } from "redis
 import type { RedisClientType as RedisClientType5 } from "redis-5";
 import {
   openCasSession,
-  parseRecord,
+  type parseRecord,
   type CasStore,
   type KeptKey,
   type Look,
