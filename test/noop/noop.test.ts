@@ -37,6 +37,22 @@ describe("noop()", () => {
     expect(tokens.every((token, i) => i === 0 || token > (tokens[i - 1] ?? 0n))).toBe(true);
   });
 
+  it("mints increasing tokens whatever clients propose, for keys in turn", async () => {
+    const [one, other] = [noop({ quiet: true }).open(DEPLOYMENT), noop({ quiet: true }).open(DEPLOYMENT)];
+    const fences: bigint[] = [];
+    for (const [session, key, proposal] of [
+      [one, "a", 7n],
+      [other, "a", 7n],
+      [one, "b", 3n],
+      [other, "a", 1n],
+    ] as const) {
+      const reply = await session.acquire({ key, owner: "o", ttlMs: 1_000, proposal });
+      if (reply.kind === "granted") fences.push(reply.fence);
+    }
+    expect(fences).toHaveLength(4);
+    expect(fences.every((fence, i) => i === 0 || fence > (fences[i - 1] ?? 0n))).toBe(true);
+  });
+
   it("lets guards be tried: an older token is refused", async () => {
     await withLocker(async (locker) => {
       const marks = createHighWaterMarks();
