@@ -8,9 +8,18 @@ const SERVERS = [
   "test/servers/**/*.test.ts",
   "test/redis/**/*.test.ts",
   "test/examples/**/*.test.ts",
+  "test/postgres/**/*.test.ts",
+  "test/mysql/**/*.test.ts",
+  "test/sqlite/**/*.test.ts",
+  "test/etcd/**/*.test.ts",
+  "test/memcached/**/*.test.ts",
+  "test/consul/**/*.test.ts",
+  "test/zookeeper/**/*.test.ts",
+  "test/mongodb/**/*.test.ts",
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
   "test/peers/**/*.test.ts",
+  "test/chaos/**/*.test.ts",
 ];
 
 export default defineConfig({

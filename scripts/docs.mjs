@@ -9,10 +9,19 @@ import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
 import { COMMANDS } from "../dist/cli/command-table.js";
 import { JSON_FIELDS } from "../dist/cli/json-fields.js";
+import { checkScreen, inspectScreens } from "./screens.mjs";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
 import { conformanceCases } from "../dist/testing/index.js";
 import { adapterCapabilities } from "./adapter-samples.mjs";
+import { compileSim } from "./compile-sim.mjs";
 
+const sim = compileSim();
+const { KNOBS } = await import(new URL("faults.js", sim).href);
+const { INSIDE_PROFILES, OUTSIDE_PROFILES } = await import(new URL("profiles.js", sim).href);
+const { MUTANTS } = await import(new URL("mutants.js", sim).href);
+
+// What a terminal would colour is text here.
+process.env["NO_COLOR"] = "1";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
 
@@ -26,6 +35,13 @@ const PAGES = {
     example: () => `\`\`\`ts\n${read("test/examples/object-store.ts").trimEnd()}\n\`\`\``,
   },
   "docs/conformance.md": { cases: conformanceTable },
+  "docs/runbook.md": { check: checkScreen, inspect: inspectScreens },
+  "docs/simulation.md": {
+    faults: faultTable,
+    inside: insideTable,
+    outside: outsideTable,
+    mutants: mutantTable,
+  },
 };
 
 /** What the needs of conformance cases mean. */
@@ -202,6 +218,89 @@ function conformanceTable() {
   return table(
     ["case", "only for a backend that"],
     conformanceCases.map(({ name, needs = [] }) => [name, needs.map((need) => NEEDS[need]).join("; ")]),
+  );
+}
+
+function faultTable() {
+  const range = (bounds, unit) =>
+    bounds === undefined || bounds[1] === 0 ? "" : `${figure(bounds[0])} to ${figure(bounds[1])}${unit}`;
+  const rows = Object.entries(KNOBS).map(([kind, { what, of, ms, forMs, rate }]) => [
+    kind,
+    of,
+    what,
+    [range(ms, " ms"), forMs ? `for ${range(forMs, " ms")}` : "", kind === "pause" ? "" : range(rate, "")]
+      .filter((part) => part !== "")
+      .join(", "),
+  ]);
+  return table(["fault", "of a", "what happens", "knobs"], rows);
+}
+
+const mean = (sum, worlds) => figure(Math.round(sum / worlds));
+
+function insideTable() {
+  const figures = JSON.parse(read("test/sim/figures.json"));
+  const known = Object.keys(INSIDE_PROFILES).filter((name) => figures[name] !== undefined);
+  const rows = known.map((name) => {
+    const { worlds, violated, date, events, faults, leases } = figures[name];
+    const means = [mean(events, worlds), mean(faults, worlds), mean(leases, worlds)];
+    return [name, INSIDE_PROFILES[name].what, figure(worlds), String(violated), date, ...means];
+  });
+  const sum = (of) => known.reduce((total, name) => total + figures[name][of], 0);
+  const means = ["events", "faults", "leases"].map((of) => mean(sum(of), sum("worlds")));
+  rows.push(["**all**", "", figure(sum("worlds")), String(sum("violated")), "", ...means]);
+  const hours = (sum("simulatedMs") / 3_600_000).toFixed(1);
+  const fast = ((100 * sum("fast")) / sum("leases")).toFixed(1);
+  const head = [
+    "profile",
+    "what",
+    "worlds",
+    "with a violation",
+    "run on",
+    "events each",
+    "faults each",
+    "holds each",
+  ];
+  return `${table(head, rows)}\n\n${hours} simulated hours; ${fast} % of the holds were won in one round trip.`;
+}
+
+function outsideTable() {
+  const figures = JSON.parse(read("test/sim/figures.json"));
+  const rows = Object.entries(OUTSIDE_PROFILES).flatMap(([name, { what, broken, notPromised }]) => {
+    if (figures[name] === undefined) return [];
+    const { worlds, violated, excused } = figures[name];
+    const rates = notPromised.map((promise) => {
+      return `${promise}: ${((100 * (excused[promise] ?? 0)) / worlds).toFixed(2)} %`;
+    });
+    return [[name, broken, what, figure(worlds), rates.join(", "), String(violated)]];
+  });
+  const head = [
+    "profile",
+    "breaks",
+    "what",
+    "worlds",
+    "not promised, and broken in",
+    "with a violation of the rest",
+  ];
+  return table(head, rows);
+}
+
+function mutantTable() {
+  const finds = JSON.parse(read("test/sim/mutant-findings.json"));
+  const rows = MUTANTS.map(({ name, edits, profile, worlds }) => {
+    const find = finds.find((each) => each.name === name);
+    const files = [...new Set(edits.map(({ file }) => `\`${file}.ts\``))].join(", ");
+    return [
+      name,
+      files,
+      profile,
+      figure(worlds),
+      find?.checker ?? "",
+      find === undefined ? "" : figure(find.world),
+    ];
+  });
+  return table(
+    ["missing rule", "planted in", "profile", "budget in worlds", "seen by", "first in world"],
+    rows,
   );
 }
 

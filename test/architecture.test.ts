@@ -205,6 +205,12 @@ describe("importing the package", () => {
   it.each([
     "index.js",
     "adapters/redis.js",
+    "adapters/postgres.js",
+    "adapters/mysql.js",
+    "adapters/sqlite.js",
+    "adapters/consul.js",
+    "adapters/zookeeper.js",
+    "adapters/mongodb.js",
     "adapters/memory.js",
     "adapters/noop.js",
     "adapter.js",

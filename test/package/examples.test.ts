@@ -3,6 +3,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { install, root, type Installed } from "./installed.ts";
 
+/** What needs a server is run by the tests of its adapter. */
+const SERVED = /\b(ioredis|etcd3|memjs|mysql2)\b|"pg"/;
+
 /** The fenced blocks of a page in one of these languages, with the line on which each starts. */
 function blocks(page: string, languages: readonly string[]): readonly { name: string; code: string }[] {
   const text = readFileSync(join(root, page), "utf8");
@@ -48,16 +51,21 @@ describe("examples", () => {
       "@redis/json",
       "@redis/search",
       "@redis/time-series",
+      "etcd3",
+      "memjs",
+      "@types/memjs",
       "pg",
       "@types/pg",
       "mysql2",
+      "libsql",
+      "mongodb",
+      "node-zookeeper-client",
+      "@types/node-zookeeper-client",
     ]);
   });
   afterAll(() => project.remove());
 
-  const embedded = pages().flatMap((page) =>
-    blocks(page, ["js"]).filter(({ code }) => !code.includes("ioredis")),
-  );
+  const embedded = pages().flatMap((page) => blocks(page, ["js"]).filter(({ code }) => !SERVED.test(code)));
   const typed = [...pages().flatMap((page) => blocks(page, ["ts"])), ...sources().flatMap(commentExamples)];
 
   test("are found where they are expected", () => {
