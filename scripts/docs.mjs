@@ -3,7 +3,7 @@
  * `node scripts/docs.mjs` writes; `node scripts/docs.mjs --check` fails when a page is not up to date.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
@@ -11,6 +11,8 @@ import { COMMANDS } from "../dist/cli/command-table.js";
 import { JSON_FIELDS } from "../dist/cli/json-fields.js";
 import { checkScreen, inspectScreens } from "./screens.mjs";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
+import { conformanceCases } from "../dist/testing/index.js";
+import { adapterCapabilities } from "./adapter-samples.mjs";
 import { compileSim } from "./compile-sim.mjs";
 
 const sim = compileSim();
@@ -28,6 +30,11 @@ const PAGES = {
   "docs/errors.md": { errors: errorTables },
   "docs/cli.md": { help: helpTexts, exits: exitTable },
   "docs/cli-json.md": { fields: jsonTables },
+  "docs/adapters/README.md": { capabilities: capabilityTable },
+  "docs/adapters/writing-your-own.md": {
+    example: () => `\`\`\`ts\n${read("test/examples/object-store.ts").trimEnd()}\n\`\`\``,
+  },
+  "docs/conformance.md": { cases: conformanceTable },
   "docs/runbook.md": { check: checkScreen, inspect: inspectScreens },
   "docs/simulation.md": {
     faults: faultTable,
@@ -35,6 +42,18 @@ const PAGES = {
     outside: outsideTable,
     mutants: mutantTable,
   },
+};
+
+/** What the needs of conformance cases mean. */
+const NEEDS = {
+  "restart-lost": "can be restarted with an empty memory",
+  "restart-kept": "can be restarted with its memory kept",
+  volatile: "forgets at a restart",
+  durable: "remembers over a restart",
+  clamps: "has a wall clock to compare proposals with",
+  lists: "lists keys",
+  wakes: "calls waiters",
+  alone: "nobody else uses",
 };
 
 /** The members of an interface with their comments. */
@@ -171,6 +190,37 @@ function jsonTables() {
     .join("\n\n");
 }
 
+async function capabilityTable() {
+  const yes = (value) => (value === true ? "yes" : "no");
+  const rows = (await adapterCapabilities()).map(({ adapter, variant, capabilities: can }) => [
+    existsSync(`${root}docs/adapters/${adapter}.md`) ? `[${adapter}](${adapter}.md)` : adapter,
+    variant,
+    can.atomicStep,
+    String(can.acquireRoundTrips),
+    `${figure(can.earlyByMs)} / ${figure(can.lateByMs)}`,
+    can.expiryClock,
+    can.grantsEverything === true ? "has none" : yes(can.durable),
+    yes(can.wakes),
+    yes(can.lists),
+  ]);
+  const head = [
+    "adapter",
+    "with",
+    "atomic step",
+    "round trips",
+    "ends early / late by up to, ms",
+    "expiry clock",
+  ];
+  return table([...head, "keeps locks over a restart", "calls waiters", "lists keys"], rows);
+}
+
+function conformanceTable() {
+  return table(
+    ["case", "only for a backend that"],
+    conformanceCases.map(({ name, needs = [] }) => [name, needs.map((need) => NEEDS[need]).join("; ")]),
+  );
+}
+
 function faultTable() {
   const range = (bounds, unit) =>
     bounds === undefined || bounds[1] === 0 ? "" : `${figure(bounds[0])} to ${figure(bounds[1])}${unit}`;
@@ -261,7 +311,8 @@ for (const [page, parts] of Object.entries(PAGES)) {
   for (const [part, make] of Object.entries(parts)) {
     const span = new RegExp(`(<!-- generated: ${part} -->\\n)[\\s\\S]*?(<!-- end -->)`);
     if (!span.test(after)) throw new Error(`${page} has no place for ${part}`);
-    after = after.replace(span, (_, start, end) => `${start}\n${make()}\n\n${end}`);
+    const text = await make();
+    after = after.replace(span, (_, start, end) => `${start}\n${text}\n\n${end}`);
   }
   after = await format(after, { filepath: `${root}${page}`, printWidth: 110 });
   if (after === before) continue;
