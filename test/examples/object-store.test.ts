@@ -103,6 +103,21 @@ describe("the example adapter over object stores", () => {
     }
   });
 
+  it("grants nothing by a write that was decided under another mark", async () => {
+    const server = await startTinyObjectStore();
+    try {
+      const backend = objectStore(server.url);
+      const [session, operator] = [backend.open(DEPLOYMENT), backend.open(DEPLOYMENT)];
+      await session.bootstrap((await session.status()).identity.incarnation);
+      server.holdUp(async () => void (await operator.quarantine()));
+      const proposal = BigInt(Date.now()) * 1000n;
+      const reply = await session.acquire({ key: "k", owner: "o", ttlMs: 10_000, proposal });
+      expect(reply.kind).toBe("quarantined");
+    } finally {
+      await server.close();
+    }
+  });
+
   it("says what is wrong with a store that is none", async () => {
     const server = await startTinyObjectStore();
     await server.close();

@@ -6,17 +6,26 @@ export interface TinyObjectStore {
   readonly url: string;
   /** As after a disk was lost. */
   wipe(): void;
+  /** Holds up the next write of a record until `meanwhile` is done. */
+  holdUp(meanwhile: () => Promise<void>): void;
   close(): Promise<void>;
 }
 
 export async function startTinyObjectStore(): Promise<TinyObjectStore> {
   const objects = new Map<string, { readonly text: string; readonly etag: string }>();
   let written = 0;
+  let held: (() => Promise<void>) | undefined;
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
+    request.on("end", () => void answer());
+    async function answer(): Promise<void> {
       const path = request.url ?? "";
+      if (request.method === "PUT" && path.includes("/keys/")) {
+        const meanwhile = held;
+        held = undefined;
+        await meanwhile?.();
+      }
       const found = objects.get(path);
       response.setHeader("Date", new Date().toUTCString());
       if (request.method === "PUT") {
@@ -26,12 +35,15 @@ export async function startTinyObjectStore(): Promise<TinyObjectStore> {
         response.writeHead(fits ? 200 : 412).end();
       } else if (found === undefined) response.writeHead(404).end();
       else response.writeHead(200, { ETag: found.etag }).end(found.text);
-    });
+    }
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/${Math.random().toString(36).slice(2)}`,
     wipe: () => objects.clear(),
+    holdUp(meanwhile) {
+      held = meanwhile;
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
