@@ -7,6 +7,7 @@ import type { Backend, BackendSession, Deployment } from "../backend.js";
 import { BackendError } from "../errors.js";
 import {
   conformanceCases,
+  ConformanceFailure,
   missingNeeds,
   type ConformanceCase,
   type ConformanceContext,
@@ -96,7 +97,7 @@ function contextOf(
     shared: true,
     freshKey: notes.freshKey,
     open(overrides): BackendSession {
-      const session = backend.open({ ...own, ...overrides });
+      const session = harmless(backend.open({ ...own, ...overrides }));
       notes.opened(session);
       return session;
     },
@@ -106,6 +107,13 @@ function contextOf(
     nowMs: () => performance.now(),
     waitMs: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
   };
+}
+
+/** A case that would change what all clients share, and does not say so, is told and not obeyed. */
+function harmless(session: BackendSession): BackendSession {
+  const refuse = (): Promise<never> =>
+    Promise.reject(new ConformanceFailure("the case touches more than its own keys: it needs to be alone"));
+  return { ...session, bootstrap: refuse, join: refuse, quarantine: refuse };
 }
 
 /** What went wrong; undefined when all went well. */

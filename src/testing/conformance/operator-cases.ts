@@ -121,6 +121,7 @@ export const operatorCases: readonly ConformanceCase[] = [
   },
   {
     name: "a quarantine by hand counts in every session, also in one that knew the backend in service",
+    needs: ["alone"],
     async run(context) {
       const stage = await stageOn(context);
       const other = await context.open();
@@ -141,6 +142,7 @@ export const operatorCases: readonly ConformanceCase[] = [
   },
   {
     name: 'a quarantine by hand is refused under restartGuard "off"',
+    needs: ["alone"],
     async run(context) {
       const session = await context.open({ restartGuard: "off" });
       await checkRejects("a quarantine", "BACKEND_UNSUPPORTED", session.quarantine());
