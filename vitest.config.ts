@@ -7,6 +7,9 @@ import { defineConfig } from "vitest/config";
 const SERVERS = [
   "test/servers/**/*.test.ts",
   "test/redis/**/*.test.ts",
+  "test/postgres/**/*.test.ts",
+  "test/mysql/**/*.test.ts",
+  "test/sqlite/**/*.test.ts",
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
   "test/peers/**/*.test.ts",

@@ -196,20 +196,25 @@ describe("the rules of style that can be read off the text", () => {
 });
 
 describe("importing the package", () => {
-  it.each(["index.js", "adapters/redis.js", "adapters/memory.js", "testing/index.js"])(
-    "loads no client: dist/%s",
-    (entry) => {
-      // In a place without node_modules every import of a package fails.
-      const empty = mkdtempSync(join(tmpdir(), "quorum-lock-alone-"));
-      try {
-        cpSync(join(ROOT, "dist"), join(empty, "dist"), { recursive: true });
-        writeFileSync(join(empty, "package.json"), '{ "type": "module" }');
-        const script = `await import("./dist/${entry}"); process.stdout.write("loaded");`;
-        const options = { cwd: empty, encoding: "utf8" } as const;
-        expect(execFileSync(process.execPath, ["--input-type=module", "-e", script], options)).toBe("loaded");
-      } finally {
-        rmSync(empty, { recursive: true, force: true });
-      }
-    },
-  );
+  it.each([
+    "index.js",
+    "adapters/redis.js",
+    "adapters/postgres.js",
+    "adapters/mysql.js",
+    "adapters/sqlite.js",
+    "adapters/memory.js",
+    "testing/index.js",
+  ])("loads no client: dist/%s", (entry) => {
+    // In a place without node_modules every import of a package fails.
+    const empty = mkdtempSync(join(tmpdir(), "quorum-lock-alone-"));
+    try {
+      cpSync(join(ROOT, "dist"), join(empty, "dist"), { recursive: true });
+      writeFileSync(join(empty, "package.json"), '{ "type": "module" }');
+      const script = `await import("./dist/${entry}"); process.stdout.write("loaded");`;
+      const options = { cwd: empty, encoding: "utf8" } as const;
+      expect(execFileSync(process.execPath, ["--input-type=module", "-e", script], options)).toBe("loaded");
+    } finally {
+      rmSync(empty, { recursive: true, force: true });
+    }
+  });
 });

@@ -34,6 +34,9 @@ function commentExamples(file: string): readonly { name: string; code: string }[
   }));
 }
 
+/** Run where their servers are started. */
+const NEEDS_SERVER = /from "(ioredis|pg|mysql2\/promise)"/;
+
 describe("examples", () => {
   let project: Installed;
   beforeAll(async () => {
@@ -45,12 +48,13 @@ describe("examples", () => {
       "pg",
       "@types/pg",
       "mysql2",
+      "libsql",
     ]);
   });
   afterAll(() => project.remove());
 
   const embedded = pages().flatMap((page) =>
-    blocks(page, ["js"]).filter(({ code }) => !code.includes("ioredis")),
+    blocks(page, ["js"]).filter(({ code }) => !NEEDS_SERVER.test(code)),
   );
   const typed = [...pages().flatMap((page) => blocks(page, ["ts"])), ...sources().flatMap(commentExamples)];
 

@@ -114,6 +114,26 @@ export const operatorCases: readonly ConformanceCase[] = [
     },
   },
   {
+    name: "a quarantine by hand counts in every session, also in one that knew the backend in service",
+    async run(context) {
+      const stage = await stageOn(context);
+      const other = await context.open();
+      const otherKey = context.freshKey();
+      await acquire(context, other, { key: otherKey, owner: BOB });
+      await other.release(otherKey, BOB);
+      await stage.session.quarantine();
+      const { kind } = await acquire(context, other, { key: stage.key, owner: ALICE });
+      checkSame("the reply to an acquire in the other session", { is: kind, should: "quarantined" });
+      const { longMs: ttlMs } = stage;
+      const heal = { key: otherKey, owner: BOB, ttlMs, token: context.proposal(), mayHeal: true };
+      checkSame("the reply to an extend that may heal", {
+        is: (await other.extend(heal)).kind,
+        should: "quarantined",
+      });
+      checkSame("the lock", { is: (await stage.inspect()).lock, should: undefined });
+    },
+  },
+  {
     name: 'a quarantine by hand is refused under restartGuard "off"',
     async run(context) {
       const session = await context.open({ restartGuard: "off" });

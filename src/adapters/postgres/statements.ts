@@ -1,0 +1,198 @@
+/**
+ * The statements, one per operation, each one atomic step. A key is a row: the counter, and the lock while `expires_at` lies
+ * ahead. The mark is the row of the empty key, which no lock can have, so that whatever empties the table takes it
+ * along. The locker's answer is one text, its first character the kind: g granted, h held, q quarantined, m another mark
+ * than the client knows, r raised, e extended, c created anew, n not owner or refused, x a counter that is broken, a
+ * another one was faster: again.
+ *
+ * `clock_timestamp()` is the time at which it is computed, after waiting for a row; `now()` would be older. A lock ends by
+ * a microsecond later rather than earlier.
+ */
+import { createHash } from "node:crypto";
+import type { Statement } from "./connection.js";
+
+/** All statements on one table. */
+export interface Statements {
+  readonly acquire: Statement;
+  readonly raise: Statement;
+  readonly extend: Statement;
+  readonly heal: Statement;
+  readonly release: Statement;
+  readonly forceRelease: Statement;
+  readonly inspect: Statement;
+  readonly list: Statement;
+  readonly lift: Statement;
+  readonly look: Statement;
+  readonly firstMark: Statement;
+  readonly swapMark: Statement;
+  readonly sweep: Statement;
+  readonly examine: Statement;
+}
+
+/** What makes the table; keys are bytes, since a text holds no NUL and its equality depends on collations. */
+export function createTable(table: string): string {
+  // Half-filled pages keep the new version of a row on the page of the old one, without touching the index.
+  return (
+    `CREATE TABLE IF NOT EXISTS ${table} (key bytea PRIMARY KEY, owner text, fence bigint, counter bigint NOT NULL, ` +
+    `expires_at timestamptz NOT NULL, forget_at timestamptz NOT NULL) WITH (fillfactor = 50)`
+  );
+}
+
+const FENCE_MAX = "9007199254740990";
+const NOW_MS = "extract(epoch FROM clock_timestamp()) * 1000";
+const after = (ms: string): string =>
+  `clock_timestamp() + ${ms}::float8 * interval '1 millisecond' + interval '1 microsecond'`;
+
+/** The statements on a table, whose name is quoted already. */
+export function statementsOn(table: string): Statements {
+  /** $2 is the mark that the client knows, $3 the end of the quarantine that it states. */
+  const mark = `mark AS MATERIALIZED (
+  SELECT $3::float8 - ${NOW_MS} AS left_ms FROM ${table} WHERE key = '\\x' AND owner = $2)`;
+  const unlessMark = `WHEN NOT EXISTS (SELECT FROM mark) THEN 'm'`;
+  const ifQuarantined = `WHEN (SELECT left_ms FROM mark) > 0 THEN 'q' || (SELECT left_ms FROM mark)`;
+
+  const update = (owner: string, ttl: string, retention: string): string => `
+  UPDATE ${table} SET expires_at = greatest(expires_at, ${after(ttl)}), counter = greatest(counter, $6::bigint),
+    forget_at = ${after(retention)}
+  WHERE key = $1 AND owner = ${owner} AND expires_at > clock_timestamp() AND EXISTS (SELECT FROM mark) RETURNING key`;
+
+  return {
+    // key mark quarantinedUntil owner ttlMs proposal skewMicros retentionMs. A refusal must not lock or write the row.
+    acquire: named(
+      "acquire",
+      `WITH ${mark}, seen AS MATERIALIZED (
+  SELECT owner, fence, counter, expires_at > clock_timestamp() AS live,
+    extract(epoch FROM expires_at - clock_timestamp()) * 1000 AS left_ms FROM ${table} WHERE key = $1
+), proposed AS MATERIALIZED (
+  SELECT least(greatest($6::bigint, micros - $7::bigint), micros + $7::bigint) AS fence
+  FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS clock
+), granted AS (
+  INSERT INTO ${table} AS l (key, owner, fence, counter, expires_at, forget_at)
+  SELECT $1, $4, fence, fence, ${after("$5")}, ${after("$8")} FROM proposed, mark
+  WHERE left_ms <= 0 AND NOT EXISTS (SELECT FROM seen WHERE live)
+  ON CONFLICT (key) DO UPDATE SET owner = EXCLUDED.owner, fence = greatest(l.counter + 1, EXCLUDED.fence),
+    counter = greatest(l.counter + 1, EXCLUDED.fence), expires_at = ${after("$5")}, forget_at = ${after("$8")}
+  WHERE l.expires_at <= clock_timestamp() AND l.counter < ${FENCE_MAX}
+  RETURNING fence)
+SELECT CASE ${unlessMark} ${ifQuarantined}
+  WHEN EXISTS (SELECT FROM granted) THEN 'g' || (SELECT fence FROM granted)
+  WHEN (SELECT live AND owner = $4 FROM seen) THEN 'g' || (SELECT fence FROM seen)
+  WHEN (SELECT live FROM seen) THEN 'h' || (SELECT left_ms FROM seen)
+  WHEN (SELECT counter FROM seen) >= ${FENCE_MAX} THEN 'x' || (SELECT counter FROM seen)
+  ELSE 'a' END`,
+    ),
+
+    // key mark quarantinedUntil owner fence token retentionMs
+    raise: named(
+      "raise",
+      `WITH ${mark}, raised AS (
+  UPDATE ${table} SET counter = greatest(counter, $6::bigint), forget_at = ${after("$7")}
+  WHERE key = $1 AND owner = $4 AND fence = $5::bigint AND expires_at > clock_timestamp() AND EXISTS (SELECT FROM mark)
+  RETURNING key)
+SELECT CASE ${unlessMark} WHEN EXISTS (SELECT FROM raised) THEN 'r' ELSE 'n' END`,
+    ),
+
+    // key mark quarantinedUntil owner ttlMs token retentionMs
+    extend: named(
+      "extend",
+      `WITH ${mark}, kept AS (${update("$4", "$5", "$7")})
+SELECT CASE ${unlessMark} WHEN EXISTS (SELECT FROM kept) THEN 'e' ${ifQuarantined} ELSE 'n' END`,
+    ),
+
+    // As extend, and creates the lock anew where the key is free.
+    heal: named(
+      "heal",
+      `WITH ${mark}, kept AS (${update("$4", "$5", "$7")}
+), healed AS (
+  INSERT INTO ${table} AS l (key, owner, fence, counter, expires_at, forget_at)
+  SELECT $1, $4, $6::bigint, $6::bigint, ${after("$5")}, ${after("$7")} FROM mark
+  WHERE left_ms <= 0 AND NOT EXISTS (SELECT FROM kept)
+  ON CONFLICT (key) DO UPDATE SET owner = EXCLUDED.owner, fence = greatest(l.counter, EXCLUDED.fence),
+    counter = greatest(l.counter, EXCLUDED.fence), expires_at = ${after("$5")}, forget_at = ${after("$7")}
+  WHERE l.expires_at <= clock_timestamp()
+  RETURNING key)
+SELECT CASE ${unlessMark} WHEN EXISTS (SELECT FROM kept) THEN 'e' ${ifQuarantined}
+  WHEN EXISTS (SELECT FROM healed) THEN 'c' ELSE 'n' END`,
+    ),
+
+    // key owner retentionMs. Compares no mark: an owner is used once.
+    release: named(
+      "release",
+      `UPDATE ${table} SET owner = NULL, fence = NULL, expires_at = 'epoch', forget_at = ${after("$3")}
+WHERE key = $1 AND owner = $2 AND expires_at > clock_timestamp() RETURNING 'r'`,
+    ),
+
+    // key retentionMs
+    forceRelease: named(
+      "force-release",
+      `UPDATE ${table} SET owner = NULL, fence = NULL, expires_at = 'epoch', forget_at = ${after("$2")}
+WHERE key = $1 AND expires_at > clock_timestamp() RETURNING 'r'`,
+    ),
+
+    // key
+    inspect: named(
+      "inspect",
+      `SELECT counter::text, owner, fence::text, (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::text
+FROM (SELECT * FROM ${table} WHERE key = $1) AS seen`,
+    ),
+
+    // first key looked at, key before it or null, limit. The mark is no key.
+    list: named(
+      "list",
+      `SELECT encode(key, 'hex'), (expires_at > clock_timestamp())::int::text FROM ${table}
+WHERE key >= $1 AND key > $2 ORDER BY key LIMIT $3::int`,
+    ),
+
+    // key token retentionMs
+    lift: named(
+      "lift",
+      `INSERT INTO ${table} AS l (key, counter, expires_at, forget_at) VALUES ($1, $2::bigint, 'epoch', ${after("$3")})
+ON CONFLICT (key) DO UPDATE SET counter = greatest(l.counter, EXCLUDED.counter), forget_at = EXCLUDED.forget_at
+RETURNING counter::text`,
+    ),
+
+    look: named("look", `SELECT (SELECT owner FROM ${table} WHERE key = '\\x'), (${NOW_MS})::text`),
+
+    // mark
+    firstMark: named(
+      "first-mark",
+      `INSERT INTO ${table} (key, owner, counter, expires_at, forget_at) VALUES ('\\x', $1, 0, 'epoch', 'infinity')
+ON CONFLICT (key) DO NOTHING RETURNING 'w'`,
+    ),
+
+    // mark, mark before
+    swapMark: named(
+      "swap-mark",
+      `UPDATE ${table} SET owner = $1 WHERE key = '\\x' AND owner = $2 RETURNING 'w'`,
+    ),
+
+    // key after which to look, limit. Waits for no row, and answers the last key that it looked at.
+    sweep: named(
+      "sweep",
+      `WITH page AS MATERIALIZED (SELECT key FROM ${table} WHERE key > $1 ORDER BY key LIMIT $2::int
+), old AS MATERIALIZED (SELECT key FROM ${table} WHERE key IN (SELECT key FROM page) AND forget_at <= clock_timestamp()
+    AND expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM ${table} WHERE key IN (SELECT key FROM old) RETURNING key)
+SELECT (SELECT encode(key, 'hex') FROM page ORDER BY key DESC LIMIT 1), (SELECT count(*) FROM page)::text,
+  (SELECT count(*) FROM gone)::text`,
+    ),
+
+    // the table as text
+    examine: named(
+      "examine",
+      `SELECT current_setting('server_version'), (${NOW_MS})::text, pg_is_in_recovery()::int::text,
+  current_setting('transaction_read_only'), current_setting('fsync'), current_setting('full_page_writes'),
+  (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'),
+  (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass($1)),
+  (CASE WHEN to_regclass($1) IS NULL THEN NULL ELSE has_table_privilege(to_regclass($1), 'SELECT')
+    AND has_table_privilege(to_regclass($1), 'INSERT') AND has_table_privilege(to_regclass($1), 'UPDATE')
+    AND has_table_privilege(to_regclass($1), 'DELETE') END)::int::text`,
+    ),
+  };
+}
+
+/** A name is used for one text on a connection, which several tables may share. */
+function named(operation: string, text: string): Statement {
+  const digest = createHash("sha1").update(text).digest("hex").slice(0, 12);
+  return { name: `quorum-lock ${operation} ${digest}`, text };
+}

@@ -1,0 +1,288 @@
+/** The steps of a lock as statements of PostgreSQL, and what their answers mean. */
+import type {
+  AcquireRequest,
+  Examination,
+  ExtendRequest,
+  KeyRecord,
+  ListPage,
+  ListRequest,
+  RaiseRequest,
+  ReleaseReply,
+  Deployment,
+} from "../../backend.js";
+import { BackendError, show } from "../../errors.js";
+import type {
+  AcquireOutcome,
+  ExtendOutcome,
+  KnownMark,
+  MarkedStore,
+  RaiseOutcome,
+  Sight,
+} from "../shared/marked-session.js";
+import { counterBroken } from "../shared/refusals.js";
+import { createSweeper } from "../shared/sweeper.js";
+import type { Lanes } from "../shared/lanes.js";
+import type { PostgresLane, Row, Statement } from "./connection.js";
+import { examination } from "./examination.js";
+import { stateOf } from "./faults.js";
+import { createTable, statementsOn } from "./statements.js";
+
+/** What a store needs. */
+export interface PostgresStoreOptions {
+  readonly name: string;
+  readonly deployment: Deployment;
+  /** Quoted. */
+  readonly table: string;
+}
+
+/** How often an acquire is repeated that another one overtook. */
+const RACES_MAX = 8;
+const UNDEFINED_TABLE = "42P01";
+const UNDEFINED_SCHEMA = "3F000";
+const NO_PERMISSION = "42501";
+/** Somebody else made it at the same moment. */
+const MADE_MEANWHILE: ReadonlySet<string> = new Set(["42P07", "23505", "42710"]);
+
+/** The store behind the connections. */
+export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStoreOptions): MarkedStore {
+  const { name, table, deployment } = options;
+  const statements = statementsOn(table);
+  const skewMicros = Math.round(deployment.clockSkewMs * 1000);
+  const retention = deployment.tokenRetentionMs;
+  const sweeper = createSweeper({
+    retentionMs: retention,
+    sweep: async (after, pageSize) => {
+      const [row] = await ask(statements.sweep, [bytesOf(after), pageSize]);
+      const [last, seen] = row ?? [];
+      return Number(seen) < pageSize || typeof last !== "string" ? undefined : textOf(last);
+    },
+  });
+
+  function ask(statement: Statement, values: readonly unknown[]): Promise<readonly Row[]> {
+    return lanes.use(name, (lane) => lane.run(name, statement, values));
+  }
+
+  /** A step under a mark: not over a connection to another memory, and not where there is no table any more. */
+  async function step(
+    {
+      statement,
+      key,
+      mark,
+    }: { readonly statement: Statement; readonly key: string; readonly mark: KnownMark },
+    values: readonly unknown[],
+  ): Promise<string> {
+    return lanes.use(name, async (lane) => {
+      if (lane.origin !== mark.origin) return "m";
+      try {
+        const all = [bytesOf(key), mark.text, mark.quarantinedUntil, ...values];
+        const rows = await lane.run(name, statement, all);
+        sweeper.worked(key);
+        return rows[0]?.[0] ?? "";
+      } catch (error) {
+        if (stateOf(causeOf(error)) === UNDEFINED_TABLE) return "m";
+        throw error;
+      }
+    });
+  }
+
+  function badReply(reply: string, key: string): BackendError {
+    if (reply.startsWith("x")) return counterBroken(name, key);
+    return new BackendError("BACKEND_REFUSED", { backend: name, what: `it answered ${show(reply)}` });
+  }
+
+  async function look(): Promise<Sight> {
+    try {
+      return await lanes.use(name, async (lane) => {
+        const [row] = await lane.run(name, statements.look, []);
+        const [mark, nowMs] = row ?? [];
+        const { origin, serverId } = lane;
+        return { mark: mark ?? undefined, origin, serverId, nowMs: Number(nowMs) };
+      });
+    } catch (error) {
+      switch (stateOf(causeOf(error))) {
+        case UNDEFINED_TABLE:
+          await makeTable();
+          return look();
+        case NO_PERMISSION: {
+          const what = `its user needs SELECT, INSERT, UPDATE and DELETE on the table ${table} (${wordsOf(error)})`;
+          throw new BackendError("BACKEND_NO_PERMISSION", { backend: name, what }, error);
+        }
+        default:
+          throw error;
+      }
+    }
+  }
+
+  async function makeTable(): Promise<void> {
+    const text = createTable(table);
+    try {
+      await ask({ name: "", text }, []);
+    } catch (error) {
+      const state = stateOf(causeOf(error)) ?? "";
+      if (MADE_MEANWHILE.has(state)) return;
+      if (state !== NO_PERMISSION && state !== UNDEFINED_SCHEMA) throw error;
+      const what =
+        `the table ${table} is not there and its user may not make it (${wordsOf(error)}). Run once, as somebody ` +
+        `who may, what postgresSchema() gives: ${text}`;
+      throw new BackendError("BACKEND_NO_PERMISSION", { backend: name, what }, error);
+    }
+  }
+
+  /** Where there is no table, nothing is stored. */
+  async function askTable(statement: Statement, values: readonly unknown[]): Promise<readonly Row[]> {
+    try {
+      return await ask(statement, values);
+    } catch (error) {
+      if (stateOf(causeOf(error)) === UNDEFINED_TABLE) return [];
+      throw error;
+    }
+  }
+
+  return {
+    async acquire(mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
+      const { key, owner, ttlMs, proposal } = request;
+      for (let race = 1; ; race++) {
+        const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
+        const reply = await step({ statement: statements.acquire, key, mark }, values);
+        const rest = reply.slice(1);
+        switch (reply[0]) {
+          case "g":
+            return { kind: "granted", fence: BigInt(rest) };
+          case "h":
+            return { kind: "held", remainingMs: Number(rest) };
+          case "q":
+            return { kind: "quarantined", remainingMs: Number(rest) };
+          case "m":
+            return { kind: "other-mark" };
+          case "a":
+            if (race < RACES_MAX) continue;
+            throw new BackendError("BACKEND_BUSY", {
+              backend: name,
+              what: `others were faster ${race} times, and had released it each time`,
+            });
+          default:
+            throw badReply(reply, key);
+        }
+      }
+    },
+
+    async raise(mark: KnownMark, request: RaiseRequest): Promise<RaiseOutcome> {
+      const { key, owner, fence, token } = request;
+      const values = [owner, fence.toString(), token.toString(), retention];
+      const reply = await step({ statement: statements.raise, key, mark }, values);
+      switch (reply[0]) {
+        case "r":
+          return { kind: "raised" };
+        case "n":
+          return { kind: "refused" };
+        case "m":
+          return { kind: "other-mark" };
+        default:
+          throw badReply(reply, key);
+      }
+    },
+
+    async extend(mark: KnownMark, request: ExtendRequest): Promise<ExtendOutcome> {
+      const { key, owner, ttlMs, token, mayHeal } = request;
+      const statement = mayHeal ? statements.heal : statements.extend;
+      const reply = await step({ statement, key, mark }, [owner, ttlMs, token.toString(), retention]);
+      switch (reply[0]) {
+        case "e":
+          return { kind: "extended" };
+        case "c":
+          return { kind: "recreated" };
+        case "n":
+          return { kind: "not-owner" };
+        case "q":
+          return { kind: "quarantined", remainingMs: Number(reply.slice(1)) };
+        case "m":
+          return { kind: "other-mark" };
+        default:
+          throw badReply(reply, key);
+      }
+    },
+
+    async release(key: string, owner: string): Promise<ReleaseReply> {
+      const rows = await askTable(statements.release, [bytesOf(key), owner, retention]);
+      return rows.length > 0 ? "released" : "not-owner";
+    },
+
+    async forceRelease(key: string): Promise<boolean> {
+      return (await askTable(statements.forceRelease, [bytesOf(key), retention])).length > 0;
+    },
+
+    async inspect(key: string): Promise<KeyRecord> {
+      const [row] = await askTable(statements.inspect, [bytesOf(key)]);
+      if (row === undefined) return { lock: undefined, counter: 0n };
+      const [counter, owner, fence, left] = row;
+      const remainingMs = Number(left);
+      if (owner === null || owner === undefined || !(remainingMs > 0)) {
+        return { lock: undefined, counter: BigInt(counter ?? 0) };
+      }
+      return { lock: { owner, fence: BigInt(fence ?? 0), remainingMs }, counter: BigInt(counter ?? 0) };
+    },
+
+    async list({ prefix, cursor, pageSize }: ListRequest): Promise<ListPage> {
+      const begin = bytesOf(prefix);
+      const rows = await askTable(statements.list, [begin, bytesOf(cursor ?? ""), pageSize]);
+      const page = rows.map(([key, live]) => ({ key: Buffer.from(key ?? "", "hex"), live: live === "1" }));
+      const inside = page.filter(({ key }) => key.subarray(0, begin.length).equals(begin));
+      const more = inside.length === rows.length && rows.length === pageSize;
+      return {
+        keys: inside.filter(({ live }) => live).map(({ key }) => key.toString("utf8")),
+        next: more ? inside.at(-1)?.key.toString("utf8") : undefined,
+      };
+    },
+
+    async lift(key: string, token: bigint): Promise<bigint> {
+      const values = [bytesOf(key), token.toString(), retention];
+      try {
+        const [row] = await ask(statements.lift, values);
+        return BigInt(row?.[0] ?? 0);
+      } catch (error) {
+        if (stateOf(causeOf(error)) !== UNDEFINED_TABLE) throw error;
+        await makeTable();
+        const [row] = await ask(statements.lift, values);
+        return BigInt(row?.[0] ?? 0);
+      }
+    },
+
+    look,
+
+    async swapMark(from: string | undefined, to: string): Promise<boolean> {
+      const rows =
+        from === undefined
+          ? await askTable(statements.firstMark, [to])
+          : await askTable(statements.swapMark, [to, from]);
+      return rows.length > 0;
+    },
+
+    async examine(): Promise<Examination> {
+      const [row] = await ask(statements.examine, [table]);
+      return examination(row ?? [], table);
+    },
+
+    async close(): Promise<void> {
+      sweeper.stop();
+      lanes.leave();
+    },
+  };
+}
+
+function bytesOf(key: string): Buffer {
+  return Buffer.from(key, "utf8");
+}
+
+function textOf(hex: string): string {
+  return Buffer.from(hex, "hex").toString("utf8");
+}
+
+/** What the server said. */
+function causeOf(error: unknown): unknown {
+  return error instanceof BackendError ? error.cause : error;
+}
+
+function wordsOf(error: unknown): string {
+  const cause = causeOf(error);
+  return cause instanceof Error ? cause.message : String(cause);
+}
