@@ -10,6 +10,8 @@ const SERVERS = [
   "test/postgres/**/*.test.ts",
   "test/mysql/**/*.test.ts",
   "test/sqlite/**/*.test.ts",
+  "test/etcd/**/*.test.ts",
+  "test/memcached/**/*.test.ts",
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
   "test/peers/**/*.test.ts",

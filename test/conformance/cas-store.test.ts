@@ -150,6 +150,31 @@ describe("a store with compare and swap", () => {
     });
   });
 
+  it("tells no more than is left of a lock, however coarse its clock", async () => {
+    const { context, time } = virtualSetup((clock, incarnation) =>
+      casBackend(clock, incarnation, { grainMs: 1_000, conflicts: 0 }),
+    );
+    const session = await context.open({ restartGuard: "off" });
+    const told: { readonly at: number; readonly remainingMs: number }[] = [];
+    const watch = async (): Promise<void> => {
+      const lock = { key: "k", owner: "0a", ttlMs: 3_300 };
+      await session.acquire({ ...lock, proposal: context.proposal() });
+      for (;;) {
+        await context.waitMs(70);
+        const at = context.nowMs();
+        const { lock } = await session.inspect("k");
+        if (lock === undefined) break;
+        told.push({ at, remainingMs: lock.remainingMs });
+      }
+    };
+    await time.until(watch(), { limitMs: 20_000 });
+    const lastSeenAt = told.at(-1)?.at ?? 0;
+    expect(told.length).toBeGreaterThan(40);
+    // It was gone at most one look after it was seen last.
+    expect(told.filter(({ at, remainingMs }) => at + remainingMs > lastSeenAt + 70 + 1)).toEqual([]);
+    expect(told.every(({ remainingMs }) => remainingMs >= 0)).toBe(true);
+  });
+
   it("refuses a mark of another format, and leaves it alone", async () => {
     const { context, time } = virtualSetup((clock, incarnation) =>
       casBackend(clock, incarnation, { grainMs: 0, conflicts: 0, mark: "somebody else's" }),

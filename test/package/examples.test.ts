@@ -3,6 +3,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { install, root, type Installed } from "./installed.ts";
 
+/** What needs a server is run by the tests of its adapter. */
+const SERVED = /\b(ioredis|etcd3|memjs|pg|mysql2)\b/;
+
 /** The fenced blocks of a page in one of these languages, with the line on which each starts. */
 function blocks(page: string, languages: readonly string[]): readonly { name: string; code: string }[] {
   const text = readFileSync(join(root, page), "utf8");
@@ -34,9 +37,6 @@ function commentExamples(file: string): readonly { name: string; code: string }[
   }));
 }
 
-/** Run where their servers are started. */
-const NEEDS_SERVER = /from "(ioredis|pg|mysql2\/promise)"/;
-
 describe("examples", () => {
   let project: Installed;
   beforeAll(async () => {
@@ -45,6 +45,9 @@ describe("examples", () => {
       "@types/node",
       "undici-types",
       "ioredis",
+      "etcd3",
+      "memjs",
+      "@types/memjs",
       "pg",
       "@types/pg",
       "mysql2",
@@ -53,9 +56,7 @@ describe("examples", () => {
   });
   afterAll(() => project.remove());
 
-  const embedded = pages().flatMap((page) =>
-    blocks(page, ["js"]).filter(({ code }) => !NEEDS_SERVER.test(code)),
-  );
+  const embedded = pages().flatMap((page) => blocks(page, ["js"]).filter(({ code }) => !SERVED.test(code)));
   const typed = [...pages().flatMap((page) => blocks(page, ["ts"])), ...sources().flatMap(commentExamples)];
 
   test("are found where they are expected", () => {

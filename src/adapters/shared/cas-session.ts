@@ -136,15 +136,31 @@ export function openCasSession<Version>(
   ): Promise<Answer> {
     const { answer } = await untilDone(async () => {
       const look = await store.look(key, { ttlMs });
-      const mark = await markIn(look);
-      if (mark === undefined) return undefined;
-      const step = decide({ mark, look, kept: look.key?.value, context: { now: look.now, retentionMs } });
+      const step = await decideOn(key, look, decide);
+      if (step === undefined) return undefined;
       const { next } = step;
       const done = next === undefined || (await store.put(key, next, { look, onMark: true })) === "written";
       if (done) forgetNowAndThen(look);
       return done ? { answer: step.answer } : undefined;
     });
     return answer;
+  }
+
+  /** What is to be done after a look; undefined when another one is due. Tells the store when no write follows. */
+  async function decideOn<Answer>(
+    key: string,
+    look: Look<Version>,
+    decide: (at: Marked<Version>) => Step<Answer>,
+  ): Promise<Step<Answer> | undefined> {
+    let step: Step<Answer> | undefined;
+    try {
+      const mark = await markIn(look);
+      if (mark === undefined) return undefined;
+      step = decide({ mark, look, kept: look.key?.value, context: { now: look.now, retentionMs } });
+      return step;
+    } finally {
+      if (step?.next === undefined) store.discard?.(look, key);
+    }
   }
 
   /** One step to a key under any mark. */
@@ -225,7 +241,8 @@ export function openCasSession<Version>(
       const { lock, counter } = keptNow(look.key?.value, look.now);
       if (lock === undefined) return { lock, counter };
       const { owner, fence, expiresAt } = lock;
-      return { lock: { owner, fence, remainingMs: expiresAt - look.now.atLeastMs }, counter };
+      // No more than is left, since an adopted lease relies on it.
+      return { lock: { owner, fence, remainingMs: Math.max(0, expiresAt - look.now.atMostMs) }, counter };
     },
 
     async status(): Promise<StatusReply> {

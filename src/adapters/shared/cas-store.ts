@@ -52,9 +52,11 @@ export interface CasStore<Version> {
   /**
    * Replaces the record of a key if it is still the one of the look, and if, where it relies on the mark, that is still
    * there as well: both in one atomic step, or the mark read again before and after on a connection that did not
-   * change. "conflict": nothing was written.
+   * change. "conflict": nothing was written, or it was taken back.
    */
   put(key: string, next: KeptKey, reliance: Reliance<Version>): Promise<"written" | "conflict">;
+  /** No write follows a look at that key, so that what was prepared for one may be given up. */
+  discard?(look: Look<Version>, key: string): void;
   lookAtMark(): Promise<MarkLook<Version>>;
   /** Replaces the mark if it is still the one of that version; `seen` undefined: if there is still none. */
   putMark(text: string, seen: Version | undefined): Promise<"written" | "conflict">;

@@ -1,0 +1,110 @@
+/** The conformance list over real memcached servers, in real time. */
+import { Client } from "memjs";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { memcached } from "../../src/adapters/memcached.js";
+import type { BackendSession } from "../../src/backend.js";
+import {
+  conformanceCases,
+  missingNeeds,
+  type ConformanceCase,
+  type ConformanceContext,
+  type Need,
+} from "../../src/testing/conformance.js";
+import { crowd } from "../conformance/crowd.ts";
+import { describeWithServer } from "../servers/needs.ts";
+import type { RunningServer } from "../servers/running-server.ts";
+import { startMemcached } from "../servers/start-memcached.ts";
+import { MEMCACHEDS } from "./kit.ts";
+
+const DEPLOYMENT = {
+  backends: 3,
+  quorum: 2,
+  maxTtlMs: 60_000,
+  // More than any case takes, so that proposals made at its start are never moved.
+  clockSkewMs: 50_000,
+  quarantineMs: 6_000,
+  tokenRetentionMs: 3_600_000,
+  restartGuard: "auto",
+} as const;
+const TOLERANCE_MS = 500;
+/** So many cases run at once; a case that starts a server of its own is one of them. */
+const AT_ONCE = 40;
+const CASE_TIMEOUT_MS = 90_000;
+
+/** Its process takes its memory with it, and its keys cannot be listed. */
+const NEVER: readonly Need[] = ["restart-kept", "durable", "lists"];
+
+let made = 0;
+
+/** A prefix of its own for each case, so that no case sees the mark of another one. */
+async function run(each: ConformanceCase, server: RunningServer): Promise<void> {
+  const client = Client.create(`127.0.0.1:${server.port}`);
+  const backend = memcached(client, { prefix: `case${++made}` });
+  const sessions: BackendSession[] = [];
+  let lastProposal = BigInt(Date.now()) * 1000n;
+  const context: ConformanceContext = {
+    capabilities: backend.capabilities,
+    deployment: DEPLOYMENT,
+    toleranceMs: TOLERANCE_MS,
+    restart: { lost: () => server.restart("lost") },
+    open(overrides = {}) {
+      const session = backend.open({ ...DEPLOYMENT, ...overrides });
+      sessions.push(session);
+      return session;
+    },
+    freshKey: () => `key-${++made}`,
+    proposal: () => ++lastProposal,
+    nowMs: () => performance.now(),
+    waitMs: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  };
+  try {
+    expect(missingNeeds(each, context)).toEqual([]);
+    await each.run(context);
+  } finally {
+    await Promise.all(sessions.map((session) => session.close()));
+    client.close();
+  }
+}
+
+/** A case that restarts its server or wipes it wants it for itself. */
+function disturbs({ needs = [] }: ConformanceCase): boolean {
+  return needs.includes("restart-lost") || needs.includes("restart-kept");
+}
+
+const enter = crowd(AT_ONCE);
+const starts: (() => void)[] = [];
+// Both versions at once.
+beforeAll(() => {
+  for (const start of starts) start();
+});
+
+for (const name of MEMCACHEDS) {
+  await describeWithServer(name, "the conformance list", () => {
+    const cases = conformanceCases.filter(({ needs = [] }) => !needs.some((need) => NEVER.includes(need)));
+    let shared: Promise<RunningServer>;
+    let runs: ReadonlyMap<ConformanceCase, Promise<void>>;
+    starts.push(() => {
+      shared = startMemcached(name);
+      runs = new Map(cases.map((each) => [each, enter(() => runSomewhere(each))]));
+    });
+    afterAll(async () => {
+      await Promise.allSettled(runs.values());
+      await (await shared).stop();
+    });
+
+    async function runSomewhere(each: ConformanceCase): Promise<void> {
+      if (!disturbs(each)) {
+        await run(each, await shared);
+        return;
+      }
+      const server = await startMemcached(name);
+      try {
+        await run(each, server);
+      } finally {
+        await server.stop();
+      }
+    }
+
+    it.each(cases)("$name", (each) => runs.get(each), CASE_TIMEOUT_MS);
+  });
+}
