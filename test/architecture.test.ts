@@ -202,6 +202,8 @@ describe("importing the package", () => {
     "adapters/postgres.js",
     "adapters/mysql.js",
     "adapters/sqlite.js",
+    "adapters/consul.js",
+    "adapters/zookeeper.js",
     "adapters/memory.js",
     "testing/index.js",
   ])("loads no client: dist/%s", (entry) => {

@@ -40,3 +40,9 @@ export function noRecord(backend: string, key: string): BackendError {
   const what = `something else than a lock is stored in the place of ${show(key)}; it is left alone`;
   return new BackendError("BACKEND_WRONG_TYPE", { backend, what });
 }
+
+/** A mark that somebody took apart: what belongs to it is missing. */
+export function brokenMark(backend: string, where: string, why: string): BackendError {
+  const what = `its mark ${where} is broken: ${why}. Stop all clients, wait until the longest TTL has passed, delete it, start`;
+  return new BackendError("BACKEND_MARK_MISMATCH", { backend, what });
+}

@@ -1,0 +1,17 @@
+/** The conformance list over a real ZooKeeper. */
+import { itConforms } from "../conformance/on-server.ts";
+import { describeWithServer } from "../servers/needs.ts";
+import { startZookeeper } from "../servers/start-zookeeper.ts";
+import { backendOn, connected, removeAll } from "./kit.ts";
+
+await describeWithServer("zookeeper", "the conformance list", () => {
+  itConforms({
+    start: () => startZookeeper(),
+    backend: ({ port }, prefix) => backendOn({ port, prefix }),
+    async wipe({ port }, prefix) {
+      const client = await connected(`127.0.0.1:${port}`);
+      await removeAll(client, `/${prefix}`);
+      client.close();
+    },
+  });
+});
