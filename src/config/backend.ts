@@ -11,7 +11,8 @@ import { refuseUrl, splitUrl, type UrlParts } from "./url.js";
 import { readValue, type Value } from "./value.js";
 
 /** How URLs look, in a line. */
-const ANY_FORM = "redis://HOST, postgres://HOST/DB, mysql://HOST/DB, etcd://HOST, sqlite:PATH or one of docs/configuration.md";
+const ANY_FORM =
+  "redis://HOST, postgres://HOST/DB, mysql://HOST/DB, etcd://HOST, sqlite:PATH or one of docs/configuration.md";
 
 /** A property with where it was given; `inUrl` when as a part of the URL. */
 interface Given {
@@ -28,10 +29,12 @@ export function readBackend(raw: RawBackend, variables: ReadonlyMap<FieldName, E
   const scheme = /^[a-z][a-z0-9+.-]+(?=:)/i.exec(url.text)?.[0].toLowerCase();
   const kind = kindOf(scheme ?? "");
   const parts = splitUrl(url, kind?.forms ?? ANY_FORM);
-  if (kind === undefined) throw refuseUrl(url, `a URL that begins with ${listed(SCHEMES.map((each) => `${each}:`))}`);
+  if (kind === undefined)
+    throw refuseUrl(url, `a URL that begins with ${listed(SCHEMES.map((each) => `${each}:`))}`);
   const given = mergeFields([urlFields(url, { kind, parts }), besideUrl(raw.fields), besideUrl(variables)]);
   for (const [field, { entry }] of given) {
-    if (!kind.fields.includes(field)) throw refuse({ ...entry, text: field, secret: false }, fieldsRule(kind));
+    if (!kind.fields.includes(field))
+      throw refuse({ ...entry, text: field, secret: false }, fieldsRule(kind));
   }
   const values = new Map([...given].map(([field, each]) => [field, valueOf(field, each)] as const));
   const settings = assemble({ kind, parts, url, given, values });
@@ -62,7 +65,8 @@ function urlFields(url: Entry, { kind, parts }: Read): GivenFields {
   };
   if (parts.user !== undefined) add("user", parts.user);
   if (parts.password !== undefined) add("password", parts.password);
-  if (kind.pathIs === "database" && !isUnix(parts.scheme) && parts.path.length > 1) add("database", parts.path.slice(1));
+  if (kind.pathIs === "database" && !isUnix(parts.scheme) && parts.path.length > 1)
+    add("database", parts.path.slice(1));
   for (const [parameter, text] of parts.parameters) {
     const known = FIELD_NAMES.find((field) => field === parameter && kind.fields.includes(field));
     // A password in a parameter is seen by whoever looks at logs and lists of processes.
@@ -88,7 +92,12 @@ function mergeFields(all: readonly GivenFields[]): GivenFields {
   const merged = new Map<FieldName, Given>();
   for (const fields of all) {
     for (const [field, given] of fields) {
-      const rivals = field === "password" ? (["password", "passwordFile"] as const) : field === "passwordFile" ? (["passwordFile", "password"] as const) : [field];
+      const rivals =
+        field === "password"
+          ? (["password", "passwordFile"] as const)
+          : field === "passwordFile"
+            ? (["passwordFile", "password"] as const)
+            : [field];
       const rival = rivals.find((each) => merged.has(each));
       const before = rival === undefined ? undefined : merged.get(rival);
       if (rival === undefined || before === undefined) {
@@ -180,9 +189,14 @@ function pathOf({ kind, parts, url, values }: Assembly): string | undefined {
   }
   if (isUnix(parts.scheme)) {
     const [host] = parts.hosts;
-    const isLocal = host === undefined || (parts.hosts.length === 1 && host.host === "localhost" && host.port === undefined);
+    const isLocal =
+      host === undefined ||
+      (parts.hosts.length === 1 && host.host === "localhost" && host.port === undefined);
     if (!isLocal || parts.path.length < 2) {
-      throw refuseUrl(url, `a URL with the path of a socket, such as ${parts.scheme}:///run/redis/redis.sock`);
+      throw refuseUrl(
+        url,
+        `a URL with the path of a socket, such as ${parts.scheme}:///run/redis/redis.sock`,
+      );
     }
     return parts.path;
   }
@@ -210,7 +224,10 @@ function fieldsOf({ given, values }: Assembly): BackendFields {
     return [[renamed[name] ?? name, value] as const];
   });
   const file = given.get("passwordFile");
-  const password = file === undefined ? [] : [["password", secretIn(file.entry, String(values.get("passwordFile")))] as const];
+  const password =
+    file === undefined
+      ? []
+      : [["password", secretIn(file.entry, String(values.get("passwordFile")))] as const];
   return Object.fromEntries([...plain, ...password]) as BackendFields;
 }
 
@@ -232,8 +249,10 @@ function tlsOf({ kind, parts, url, given, values }: Assembly): TlsSettings | und
   const byScheme = kind.schemes[parts.scheme]?.tls === true;
   const names = [...values.keys()].filter((name) => name.startsWith("tls."));
   const wanted = values.get("tls");
-  if (wanted === false && byScheme) throw refuseField({ url, given }, "tls", `left out, or true, with ${parts.scheme}:`);
-  if (wanted === false && names.length > 0) throw refuseField({ url, given }, "tls", `left out, or true, with ${names.join(", ")}`);
+  if (wanted === false && byScheme)
+    throw refuseField({ url, given }, "tls", `left out, or true, with ${parts.scheme}:`);
+  if (wanted === false && names.length > 0)
+    throw refuseField({ url, given }, "tls", `left out, or true, with ${names.join(", ")}`);
   if (!byScheme && wanted !== true && names.length === 0) return undefined;
   const pem = (name: "tls.ca" | "tls.cert" | "tls.key"): string | undefined => {
     const entry = given.get(name)?.entry;

@@ -73,7 +73,8 @@ function backendOf(description: BackendDescription, index: number): RawBackend {
     const field = FIELD_NAMES.find((each) => each === name);
     if (field === undefined) {
       const near = nearest(name, FIELD_NAMES);
-      const rule = near === undefined ? `one of url, ${FIELD_NAMES.join(", ")}` : `spelt ${near}, if that is meant`;
+      const rule =
+        near === undefined ? `one of url, ${FIELD_NAMES.join(", ")}` : `spelt ${near}, if that is meant`;
       throw new ConfigError(at(path), rule, show(name));
     }
     if (!["string", "number", "boolean"].includes(typeof value)) {

@@ -38,7 +38,10 @@ export function embeddedBackend(env: Environment): BackendSettings {
 
 /** For this user alone: who may write there could give himself any lock. */
 function makeFolder(folder: string, env: Environment): void {
-  const place = { kind: "variable", name: env["XDG_STATE_HOME"] === undefined ? "HOME" : "XDG_STATE_HOME" } as const;
+  const place = {
+    kind: "variable",
+    name: env["XDG_STATE_HOME"] === undefined ? "HOME" : "XDG_STATE_HOME",
+  } as const;
   let mode: number;
   let uid: number;
   try {
@@ -46,10 +49,18 @@ function makeFolder(folder: string, env: Environment): void {
     ({ mode, uid } = statSync(folder));
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    throw new ConfigError(place, `such that a folder can be made there for locks of this host (${code}), or --backend given`, show(folder));
+    throw new ConfigError(
+      place,
+      `such that a folder can be made there for locks of this host (${code}), or --backend given`,
+      show(folder),
+    );
   }
   const me = process.getuid?.();
   if ((mode & OTHERS_MAY_WRITE) !== 0 || (me !== undefined && uid !== me)) {
-    throw new ConfigError(place, "such that only this user may write to the folder for locks of this host (chmod 700)", show(folder));
+    throw new ConfigError(
+      place,
+      "such that only this user may write to the folder for locks of this host (chmod 700)",
+      show(folder),
+    );
   }
 }

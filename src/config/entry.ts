@@ -18,7 +18,7 @@ export function refuse(entry: Entry, rule: string): ConfigError {
 }
 
 /** From the strongest to the weakest. A value of a stronger source hides those of the weaker ones. */
-export const SOURCES = ["code", "option", "variable", "file"] as const satisfies readonly ConfigPlace["kind"][];
+const SOURCES: readonly ConfigPlace["kind"][] = ["code", "option", "variable", "file"];
 
 /** How strong a source is: 0 for the strongest. */
 export function rankOf({ kind }: ConfigPlace): number {

@@ -57,7 +57,8 @@ function fieldsOf(env: Environment): RawConfig["fields"] {
     const secret = FIELDS[field].type.kind === "secret";
     const text = env[name] ?? "";
     // A password may begin or end with a blank.
-    const entry = secret && text !== "" ? { text, place: { kind: "variable", name } as const } : entryOf(env, name);
+    const entry =
+      secret && text !== "" ? { text, place: { kind: "variable", name } as const } : entryOf(env, name);
     if (entry === undefined) continue;
     if (number === 0) throw refuse({ ...entry, secret }, "named with the number of a backend, from 1");
     fields.set(number, (fields.get(number) ?? new Map<FieldName, Entry>()).set(field, { ...entry, secret }));
@@ -73,8 +74,7 @@ function refuseMisspelt(env: Environment): void {
   const known = [...SETTING_NAMES, "backends" as const, "config" as const].map(variableOf);
   for (const name of Object.keys(env)) {
     const field = FIELD_VARIABLE.exec(name);
-    const names =
-      field === null ? known : FIELD_NAMES.map((each) => fieldVariableOf(Number(field[1]), each));
+    const names = field === null ? known : FIELD_NAMES.map((each) => fieldVariableOf(Number(field[1]), each));
     if (!name.startsWith("QUORUM_LOCK_") || names.includes(name)) continue;
     const shared = field === null ? "QUORUM_LOCK_".length : name.length - (field[2] ?? "").length;
     const tails = names.map((each) => each.slice(shared));

@@ -116,7 +116,11 @@ function readTop(reader: Reader, top: Node): RawConfig {
 
 function readBackends(reader: Reader, value: Node | null | undefined, key: Node): readonly RawBackend[] {
   if (!reader.yaml.isSeq(value)) {
-    throw new ConfigError(placeOf(reader, value ?? key, "backends"), "a list of backends, each with a dash", what(reader, value));
+    throw new ConfigError(
+      placeOf(reader, value ?? key, "backends"),
+      "a list of backends, each with a dash",
+      what(reader, value),
+    );
   }
   return value.items.map((item, index) => {
     const path = `backends[${index}]`;
@@ -157,7 +161,8 @@ function readBackend(
     }
   };
   readFields(at === list ? refuseNothing(reader, list, path) : at, "");
-  if (url === undefined) throw new ConfigError(placeOf(reader, at, path), "a URL, or have a key url", what(reader, node));
+  if (url === undefined)
+    throw new ConfigError(placeOf(reader, at, path), "a URL, or have a key url", what(reader, node));
   return { url, fields };
 }
 
@@ -176,7 +181,8 @@ function pairs(reader: Reader, node: Node, path: string): readonly Pair[] {
     throw new ConfigError(placeOf(reader, node, path), "a map of keys and values", what(reader, node));
   }
   return (node as YAMLMap<Node, Node>).items.map(({ key, value }) => {
-    if (!reader.yaml.isScalar(key)) throw new ConfigError(placeOf(reader, key, path), "a map with plain keys", what(reader, key));
+    if (!reader.yaml.isScalar(key))
+      throw new ConfigError(placeOf(reader, key, path), "a map with plain keys", what(reader, key));
     return { name: String((key as Scalar).value), key, value: reader.resolve(value) };
   });
 }
@@ -204,23 +210,35 @@ function interpolated(
   { env, secretThen }: { readonly env: Environment; readonly secretThen: boolean },
 ): Entry {
   let secret = entry.secret;
-  const text = entry.text.replace(/(\$)?\$\{([^}]*)\}/g, (whole, escaped: string | undefined, name: string) => {
-    if (escaped !== undefined) return whole.slice(1);
-    if (!/^[A-Za-z_]\w*$/.test(name)) throw refuse({ ...entry, text: whole }, "a text in which ${NAME} names a variable, and $${ stands for ${ itself");
-    const value = env[name];
-    if (value === undefined) {
-      // The name of a variable is no secret.
-      throw new ConfigError(entry.place, `made of variables that are set`, `\${${name}}, which is not`);
-    }
-    secret = secretThen;
-    return value;
-  });
+  const text = entry.text.replace(
+    /(\$)?\$\{([^}]*)\}/g,
+    (whole, escaped: string | undefined, name: string) => {
+      if (escaped !== undefined) return whole.slice(1);
+      if (!/^[A-Za-z_]\w*$/.test(name))
+        throw refuse(
+          { ...entry, text: whole },
+          "a text in which ${NAME} names a variable, and $${ stands for ${ itself",
+        );
+      const value = env[name];
+      if (value === undefined) {
+        // The name of a variable is no secret.
+        throw new ConfigError(entry.place, `made of variables that are set`, `\${${name}}, which is not`);
+      }
+      secret = secretThen;
+      return value;
+    },
+  );
   return { ...entry, text, secret };
 }
 
 function unknownKey(
   reader: Reader,
-  { key, name, path, known }: { readonly key: Node; readonly name: string; readonly path: string; readonly known: readonly string[] },
+  {
+    key,
+    name,
+    path,
+    known,
+  }: { readonly key: Node; readonly name: string; readonly path: string; readonly known: readonly string[] },
 ): ConfigError {
   const near = nearest(name, known);
   const rule = near === undefined ? `one of ${known.join(", ")}` : `spelt ${near}, if that is meant`;

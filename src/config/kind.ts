@@ -2,19 +2,10 @@
 import type { Backend } from "../backend.js";
 import type { ConfigError, ConfigPlace } from "../errors.js";
 import type { FieldName } from "./schema.js";
-import type { UrlHost } from "./url.js";
 
 /** The name of a kind. */
 export type KindName =
-  | "redis"
-  | "postgres"
-  | "mysql"
-  | "mongodb"
-  | "etcd"
-  | "consul"
-  | "zookeeper"
-  | "memcached"
-  | "sqlite";
+  "redis" | "postgres" | "mysql" | "mongodb" | "etcd" | "consul" | "zookeeper" | "memcached" | "sqlite";
 
 /** TLS as clients take it: PEM texts, not paths. */
 export interface TlsSettings {
@@ -53,7 +44,7 @@ export interface BackendSettings {
   readonly url: string;
   readonly place: ConfigPlace;
   /** At least one where the kind has hosts; with their ports. */
-  readonly hosts: readonly Required<UrlHost>[];
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
   /** The path of a socket or file. */
   readonly path: string | undefined;
   readonly fields: BackendFields;
@@ -96,29 +87,34 @@ export interface Kind {
   /** The packages of which one must be installed; none for none. */
   readonly packages: readonly string[];
   /** Rules of its own. `refuse` makes the error for the property, or the URL where it came from there. */
-  readonly check?: (settings: BackendSettings, refuse: (field: FieldName, rule: string) => ConfigError) => void;
+  readonly check?: (
+    settings: BackendSettings,
+    refuse: (field: FieldName, rule: string) => ConfigError,
+  ) => void;
   /** Connects nothing yet where the client allows. */
   readonly open: (settings: BackendSettings) => Promise<OpenedBackend>;
 }
 
 /** The fields of TLS, for kinds whose clients have it. */
-export const TLS_FIELDS = [
+export const TLS_FIELDS: readonly FieldName[] = [
   "tls",
   "tls.ca",
   "tls.cert",
   "tls.key",
   "tls.servername",
   "tls.rejectUnauthorized",
-] as const satisfies readonly FieldName[];
+];
 
 /** The fields of a login. */
-export const LOGIN_FIELDS = ["user", "password", "passwordFile"] as const satisfies readonly FieldName[];
+export const LOGIN_FIELDS: readonly FieldName[] = ["user", "password", "passwordFile"];
 
 /** Only the named properties, and of those only what is given: for options that must not be undefined. */
 export function given<Name extends keyof BackendFields>(
   fields: BackendFields,
   ...names: readonly Name[]
 ): Pick<BackendFields, Name> {
-  const entries = names.flatMap((name) => (fields[name] === undefined ? [] : [[name, fields[name]] as const]));
+  const entries = names.flatMap((name) =>
+    fields[name] === undefined ? [] : [[name, fields[name]] as const],
+  );
   return Object.fromEntries(entries) as Pick<BackendFields, Name>;
 }

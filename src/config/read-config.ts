@@ -6,7 +6,15 @@ import { DEFAULTS, LIMITS, resolveOptions, type LockerOptions } from "../options
 import { readBackend } from "./backend.js";
 import { exactMs, formatMs } from "./duration.js";
 import { rankOf, refuse, type Entry } from "./entry.js";
-import { fieldVariableOf, flagOf, SETTING_NAMES, SETTINGS, variableOf, type FieldName, type SettingName } from "./schema.js";
+import {
+  fieldVariableOf,
+  flagOf,
+  SETTING_NAMES,
+  SETTINGS,
+  variableOf,
+  type FieldName,
+  type SettingName,
+} from "./schema.js";
 import type { BackendSettings } from "./kind.js";
 import type { RawConfig, RawList } from "./raw.js";
 import { checkRange, readValue, type Value } from "./value.js";
@@ -51,7 +59,8 @@ export function readConfig(
   const backends = readBackends(list, variables);
   // The lists that are hidden must be right as well: a fault there would show on the day when the stronger one is gone.
   for (const hidden of lists.slice(1)) readBackends(hidden, new Map());
-  for (const source of sources) for (const [name, entry] of source.settings) readValue(entry, SETTINGS[name].type);
+  for (const source of sources)
+    for (const [name, entry] of source.settings) readValue(entry, SETTINGS[name].type);
   const settings = inEffect(sources);
   const figures = { settings, n: backends.length, ttlMsMin };
   checkFigures(figures);
@@ -110,21 +119,38 @@ interface Figures {
 /** What one figure allows another. */
 function checkFigures({ settings, n, ttlMsMin }: Figures): void {
   const value = (name: SettingName): number | undefined => settings.get(name)?.value as number | undefined;
-  const check = (name: SettingName, range: { readonly min: number; readonly max: number; readonly of?: SettingName; readonly word?: string }): void => {
+  const check = (
+    name: SettingName,
+    range: { readonly min: number; readonly max: number; readonly of?: SettingName; readonly word?: string },
+  ): void => {
     const setting = settings.get(name);
     if (setting === undefined) return;
     const { entry } = setting;
     const other = range.of === undefined ? "" : ` (${range.word ?? ""}${nameAt(entry.place, range.of)})`;
-    checkRange(entry, { value: Number(setting.value), min: range.min, max: range.max, format: formatMs, why: other });
+    checkRange(entry, {
+      value: Number(setting.value),
+      min: range.min,
+      max: range.max,
+      format: formatMs,
+      why: other,
+    });
   };
   check("maxTtl", { min: ttlMsMin, max: LIMITS.maxTtlMsMax });
   const maxTtlMs = value("maxTtl") ?? DEFAULTS.maxTtlMs;
   check("ttl", { min: ttlMsMin, max: maxTtlMs, of: "maxTtl" });
-  check("clockSkew", { min: 0, max: Math.min(LIMITS.clockSkewMsMax, maxTtlMs - 1), of: "maxTtl", word: "below " });
+  check("clockSkew", {
+    min: 0,
+    max: Math.min(LIMITS.clockSkewMsMax, maxTtlMs - 1),
+    of: "maxTtl",
+    word: "below ",
+  });
   const quorum = settings.get("quorum");
   const count = Math.max(1, n);
   if (quorum !== undefined && (Number(quorum.value) < majority(count) || Number(quorum.value) > count)) {
-    throw refuse(quorum.entry, `a majority of the ${count} backends: a whole number from ${majority(count)} to ${count}`);
+    throw refuse(
+      quorum.entry,
+      `a majority of the ${count} backends: a whole number from ${majority(count)} to ${count}`,
+    );
   }
 }
 
@@ -196,7 +222,10 @@ function standIn(name: string): Backend {
   };
 }
 
-function refuseHostOnly(settings: ReadonlyMap<SettingName, Setting>, backends: readonly BackendSettings[]): void {
+function refuseHostOnly(
+  settings: ReadonlyMap<SettingName, Setting>,
+  backends: readonly BackendSettings[],
+): void {
   const required = settings.get("requireQuorum");
   if (required?.value !== true || backends.some(({ kind }) => kind !== "sqlite")) return;
   const what = backends.length === 0 ? "none is configured" : "all are SQLite files";

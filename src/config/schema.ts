@@ -53,8 +53,9 @@ export const SETTINGS: Readonly<Record<SettingName, SettingSpec>> = {
     type: { kind: "duration", minMs: ttlMs.min, maxMs: ttlMs.max },
     option: "ttlMs",
     flag: true,
-    fallback: `${exactMs(DEFAULTS.ttlMs)}; 30s for run`,
-    about: "How long a lock outlives a crash of its holder; it is extended meanwhile.",
+    fallback: exactMs(DEFAULTS.ttlMs),
+    about:
+      "How long a lock outlives a crash of its holder; it is extended meanwhile. Default for `quorum-lock run`: 30s.",
   },
   wait: {
     type: { kind: "duration", minMs: 0, maxMs: LIMITS.waitMsMax },
@@ -166,7 +167,10 @@ export const FIELDS: Readonly<Record<FieldName, FieldSpec>> = {
   name: { type: { kind: "text" }, about: "What messages call it." },
   user: { type: { kind: "text" }, about: "Who logs in." },
   password: { type: { kind: "secret" }, about: "The password; for Consul its ACL token. Never shown." },
-  passwordFile: { type: { kind: "path" }, about: "The file that holds the password; a line break at its end is left out." },
+  passwordFile: {
+    type: { kind: "path" },
+    about: "The file that holds the password; a line break at its end is left out.",
+  },
   database: { type: { kind: "text" }, about: "The database; for Redis its number." },
   prefix: { type: { kind: "text" }, about: "What is put before all keys." },
   table: { type: { kind: "text" }, about: "The table of the locks." },
@@ -175,17 +179,30 @@ export const FIELDS: Readonly<Record<FieldName, FieldSpec>> = {
     type: { kind: "flag" },
     about: "A plain restart keeps what was acknowledged (`appendfsync always`).",
   },
-  socket: { type: { kind: "path" }, about: "A unix socket instead of host and port; for PostgreSQL its folder." },
+  socket: {
+    type: { kind: "path" },
+    about: "A unix socket instead of host and port; for PostgreSQL its folder.",
+  },
   tls: { type: { kind: "flag" }, about: "Use TLS. Any other property of TLS means so too." },
-  "tls.ca": { type: { kind: "path" }, about: "The PEM file of the authority that signs the server's certificate." },
+  "tls.ca": {
+    type: { kind: "path" },
+    about: "The PEM file of the authority that signs the server's certificate.",
+  },
   "tls.cert": { type: { kind: "path" }, about: "The PEM file of the client's certificate." },
   "tls.key": { type: { kind: "path" }, about: "The PEM file of the client's private key." },
-  "tls.servername": { type: { kind: "text" }, about: "The name in the server's certificate, where it is not the host's." },
+  "tls.servername": {
+    type: { kind: "text" },
+    about: "The name in the server's certificate, where it is not the host's.",
+  },
   "tls.rejectUnauthorized": {
     type: { kind: "flag" },
-    about: "`false` takes any certificate, so that anybody in between can read and change everything. A warning is printed.",
+    about:
+      "`false` takes any certificate, so that anybody in between can read and change everything. A warning is printed.",
   },
-  authSource: { type: { kind: "text" }, about: "The database of the user; the database of the URL, or admin." },
+  authSource: {
+    type: { kind: "text" },
+    about: "The database of the user; the database of the URL, or admin.",
+  },
   replicaSet: { type: { kind: "text" }, about: "The name of the replica set." },
   directConnection: { type: { kind: "flag" }, about: "Talk to this one server, whatever set it is of." },
   requestTimeout: {
@@ -196,7 +213,10 @@ export const FIELDS: Readonly<Record<FieldName, FieldSpec>> = {
     type: { kind: "whole", min: 1, max: 1000 },
     about: "How many connections are opened at most.",
   },
-  dialect: { type: { kind: "word", words: ["mariadb", "mysql"] }, about: "Whose statements to use, where a proxy hides the version." },
+  dialect: {
+    type: { kind: "word", words: ["mariadb", "mysql"] },
+    about: "Whose statements to use, where a proxy hides the version.",
+  },
   synchronous: { type: { kind: "word", words: ["normal", "full"] }, about: "When a grant is on disk." },
 };
 
@@ -218,7 +238,10 @@ export function fieldVariableOf(number: number, field: FieldName): string {
 }
 
 function upper(name: string): string {
-  return name.replace(".", "_").replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+  return name
+    .replace(".", "_")
+    .replace(/[A-Z]/g, (letter) => `_${letter}`)
+    .toUpperCase();
 }
 
 /** All settings, typed. */

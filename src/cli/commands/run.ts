@@ -1,5 +1,4 @@
 /** `quorum-lock run`: runs a command while holding a lock. */
-import type { Backend } from "../../backend.js";
 import { validityMs } from "../../engine/validity.js";
 import { AbortedError, NoQuorumError, show } from "../../errors.js";
 import type { Lease } from "../../lock/lease.js";
@@ -33,11 +32,12 @@ const OWN_CODES = [
 /** One screen of 80 x 24. */
 const RUN_HELP = `quorum-lock run - run a command while holding a lock
 
-  quorum-lock run --backend URL... --key KEY [options] -- COMMAND [ARG...]
+  quorum-lock run --key KEY [options] -- COMMAND [ARG...]
 
-  --backend URL      a server that votes, once for each, best 3 or 5:
-                     redis://HOST:PORT/DB rediss:// redis+unix:///PATH
-                     parameters: ?name=N&durable=true&prefix=P
+  --backend URL      a server that votes, once for each, best 3 or 5: redis://A,
+                     postgres://A/DB etcd:// ... (docs/configuration.md); with
+                     none, QUORUM_LOCK_BACKENDS, --config FILE (quorum-lock.yaml),
+                     or locks of this host, which --require-quorum refuses
   --key KEY          what is locked
   --ttl 30s          how long the lock outlives a crash; extended meanwhile
   --wait 10s         how long to wait for the lock; 0 tries once
@@ -62,9 +62,9 @@ export async function run(args: readonly string[]): Promise<number> {
     return EXIT.ok.code;
   }
   checkCommand(settings.command[0]);
-  return withBackends(settings, async ({ backends, options }) => {
+  return withBackends(settings, async ({ options }) => {
     const { ttlMs } = settings;
-    const times = endingTimes({ ttlMs, validityMs: validityOf(ttlMs, backends) }, settings.killGraceMs);
+    const times = endingTimes({ ttlMs, validityMs: validityOf(ttlMs, options) }, settings.killGraceMs);
     const locker = createLocker({ ...options, ttlMs });
     try {
       return await runLocked(locker, { settings, options, times });
@@ -150,7 +150,10 @@ async function release(
 }
 
 /** As the locker computes it for these backends. */
-function validityOf(ttlMs: number, backends: readonly Backend[]): number {
+function validityOf(
+  ttlMs: number,
+  { backends, driftPpm = DEFAULTS.driftPpm }: Pick<LockerOptions, "backends" | "driftPpm">,
+): number {
   const earlyByMs = Math.max(...backends.map(({ capabilities }) => capabilities.earlyByMs));
-  return validityMs(ttlMs, { driftPpm: DEFAULTS.driftPpm, earlyByMs, grainMs: 1 });
+  return validityMs(ttlMs, { driftPpm, earlyByMs, grainMs: 1 });
 }

@@ -59,4 +59,3 @@ function fetchThrough(agent: Agent): FetchLike {
 function headerText(value: string | readonly string[] | undefined): string | null {
   return value === undefined ? null : typeof value === "string" ? value : value.join(", ");
 }
-

@@ -13,12 +13,18 @@ export const etcdKind: Kind = {
   pathIs: "nothing",
   packages: ["etcd3"],
   check({ fields: { user, password, requestTimeoutMs }, tls }, refuse): void {
-    if ((user === undefined) !== (password === undefined)) throw refuse("user", "given with a password, or neither");
-    if (requestTimeoutMs !== undefined && requestTimeoutMs < 100) throw refuse("requestTimeout", "at least 100ms");
+    if ((user === undefined) !== (password === undefined))
+      throw refuse("user", "given with a password, or neither");
+    if (requestTimeoutMs !== undefined && requestTimeoutMs < 100)
+      throw refuse("requestTimeout", "at least 100ms");
     // grpc-js, which etcd3 uses, takes neither.
-    if (tls?.rejectUnauthorized === false) throw refuse("tls.rejectUnauthorized", "left out: etcd3 always verifies");
+    if (tls?.rejectUnauthorized === false)
+      throw refuse("tls.rejectUnauthorized", "left out: etcd3 always verifies");
     if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
-      throw refuse(tls?.cert === undefined ? "tls.key" : "tls.cert", "given with tls.cert and tls.key, or neither");
+      throw refuse(
+        tls?.cert === undefined ? "tls.key" : "tls.cert",
+        "given with tls.cert and tls.key, or neither",
+      );
     }
   },
   async open({ hosts, fields, tls }) {
@@ -26,7 +32,8 @@ export const etcdKind: Kind = {
     const { Etcd3 } = await loadPackage("etcd3", "etcd:// backends need", () => import("etcd3"));
     const { user: username, password, requestTimeoutMs: callTimeoutMs } = fields;
     const { grpcOptions, ...safe } = recommendedEtcdOptions();
-    const servername = tls?.servername === undefined ? {} : { "grpc.ssl_target_name_override": tls.servername };
+    const servername =
+      tls?.servername === undefined ? {} : { "grpc.ssl_target_name_override": tls.servername };
     const scheme = tls === undefined ? "http" : "https";
     const client = new Etcd3({
       hosts: hosts.map(({ host, port }) => `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`),

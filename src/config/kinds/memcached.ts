@@ -13,7 +13,8 @@ export const memcachedKind: Kind = {
   pathIs: "nothing",
   packages: ["memjs"],
   check({ fields: { user, password } }, refuse): void {
-    if ((user === undefined) !== (password === undefined)) throw refuse("user", "given with a password, or neither");
+    if ((user === undefined) !== (password === undefined))
+      throw refuse("user", "given with a password, or neither");
   },
   async open({ hosts: [server], fields }) {
     const { memcached } = await import("../../adapters/memcached.js");

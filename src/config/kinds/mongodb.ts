@@ -25,8 +25,10 @@ export const mongodbKind: Kind = {
   pathIs: "database",
   packages: ["mongodb"],
   check({ scheme, hosts, fields }, refuse): void {
-    if (scheme === SRV && hosts.length !== 1) throw refuse("tls", "of one host, whose DNS entry names the others");
-    if (fields.password !== undefined && fields.user === undefined) throw refuse("user", "there beside a password");
+    if (scheme === SRV && hosts.length !== 1)
+      throw refuse("tls", "of one host, whose DNS entry names the others");
+    if (fields.password !== undefined && fields.user === undefined)
+      throw refuse("user", "there beside a password");
   },
   async open({ scheme, hosts, fields, tls }) {
     const { mongodb } = await import("../../adapters/mongodb.js");
@@ -41,7 +43,10 @@ export const mongodbKind: Kind = {
       appName: "quorum-lock",
       ...(user === undefined
         ? {}
-        : { auth: { username: user, password }, authSource: fields.authSource ?? fields.database ?? "admin" }),
+        : {
+            auth: { username: user, password },
+            authSource: fields.authSource ?? fields.database ?? "admin",
+          }),
       ...given(fields, "replicaSet", "directConnection"),
       ...(tls === undefined ? {} : tlsOf(tls)),
     });

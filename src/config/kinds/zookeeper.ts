@@ -15,11 +15,16 @@ export const zookeeperKind: Kind = {
   pathIs: "nothing",
   packages: [PACKAGE],
   check({ fields: { user, password } }, refuse): void {
-    if ((user === undefined) !== (password === undefined)) throw refuse("user", "given with a password, or neither");
+    if ((user === undefined) !== (password === undefined))
+      throw refuse("user", "given with a password, or neither");
   },
   async open({ hosts, fields }) {
     const { zookeeper } = await import("../../adapters/zookeeper.js");
-    const loaded = await loadPackage(PACKAGE, "zookeeper:// backends need", () => import("node-zookeeper-client"));
+    const loaded = await loadPackage(
+      PACKAGE,
+      "zookeeper:// backends need",
+      () => import("node-zookeeper-client"),
+    );
     const { createClient, ACL, Id, Permission } = loaded.default;
     // Never connected: the adapter makes its own after it.
     const client = createClient(hosts.map(({ host, port }) => `${host}:${port}`).join(","));
