@@ -24,7 +24,6 @@ ${commands.join("\n")}
 Examples:
   quorum-lock demo
   quorum-lock run --key hello -- echo locked        (locks of this host)
-  quorum-lock check --backend redis://a --backend redis://b --backend redis://c
 
 Servers need the package of their client (Redis: npm install ioredis). One
 protects as long as it lives, three or five as long as most of them live.`;
@@ -65,7 +64,7 @@ function commonRows(): readonly string[] {
   const { backend, config, quorum, "max-ttl": maxTtl, "clock-skew": skew } = COMMON_OPTIONS;
   return [
     row(optionText("backend", backend), backend.about),
-    `  --config ${config.value}      else quorum-lock.yaml, if there;  --require-quorum, as for run`,
+    `  --config ${config.value}      else quorum-lock.yaml if there; --require-quorum as for run`,
     `  --quorum ${quorum.value}  --max-ttl ${maxTtl.value}  --clock-skew ${skew.value}   one figure for all users`,
     row("--restart-guard", `${RESTART_GUARDS.join("|")}, as for run`),
     row("--log-level", `${LOG_LEVELS.join("|")}; JSON on stderr, needs pino`),

@@ -17,7 +17,7 @@ import {
 } from "./schema.js";
 import type { BackendSettings } from "./kind.js";
 import type { RawConfig, RawList } from "./raw.js";
-import { checkRange, readValue, type Value } from "./value.js";
+import { checkRange, parseValue, readValue, type Value } from "./value.js";
 
 /** The configuration in effect. */
 export interface Config {
@@ -59,9 +59,12 @@ export function readConfig(
   const backends = readBackends(list, variables);
   // The lists that are hidden must be right as well: a fault there would show on the day when the stronger one is gone.
   for (const hidden of lists.slice(1)) readBackends(hidden, new Map());
-  for (const source of sources)
-    for (const [name, entry] of source.settings) readValue(entry, SETTINGS[name].type);
   const settings = inEffect(sources);
+  for (const { settings: entries } of sources) {
+    for (const [name, entry] of entries) {
+      if (settings.get(name)?.entry !== entry) readValue(entry, SETTINGS[name].type);
+    }
+  }
   const figures = { settings, n: backends.length, ttlMsMin };
   checkFigures(figures);
   const options = optionsOf(settings);
@@ -104,10 +107,15 @@ function inEffect(sources: readonly RawConfig[]): ReadonlyMap<SettingName, Setti
   for (const name of SETTING_NAMES) {
     const entries = sources.flatMap((source) => source.settings.get(name) ?? []);
     const [entry] = [...entries].sort((a, b) => rankOf(a.place) - rankOf(b.place));
-    if (entry !== undefined) settings.set(name, { entry, value: readValue(entry, SETTINGS[name].type) });
+    if (entry === undefined) continue;
+    const read = FIGURES.has(name) ? parseValue : readValue;
+    settings.set(name, { entry, value: read(entry, SETTINGS[name].type) });
   }
   return settings;
 }
+
+/** Their ranges hang on other values. */
+const FIGURES: ReadonlySet<SettingName> = new Set(["ttl", "maxTtl", "clockSkew", "quorum"]);
 
 interface Figures {
   readonly settings: ReadonlyMap<SettingName, Setting>;

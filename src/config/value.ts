@@ -6,20 +6,28 @@ import type { ValueType } from "./schema.js";
 /** A value that was read: milliseconds for a duration. */
 export type Value = string | number | boolean;
 
-/** Reads an entry. Throws a `ConfigError`. */
+/** Reads an entry, within the range of its type. Throws a `ConfigError`. */
 export function readValue(entry: Entry, type: ValueType): Value {
+  const value = parseValue(entry, type);
+  if (type.kind === "duration") {
+    checkRange(entry, { value: Number(value), min: type.minMs, max: type.maxMs, format: formatMs });
+  }
+  if (type.kind === "whole") checkRange(entry, { value: Number(value), ...type, format: String });
+  return value;
+}
+
+/** Reads an entry, whatever its range. Throws a `ConfigError`. */
+export function parseValue(entry: Entry, type: ValueType): Value {
   const { text } = entry;
   switch (type.kind) {
     case "duration": {
       const read = readDurationMs(text);
       if ("rule" in read) throw refuse(entry, read.rule);
-      checkRange(entry, { value: read.ms, min: type.minMs, max: type.maxMs, format: formatMs });
       return read.ms;
     }
     case "whole": {
       const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
       if (Number.isNaN(value)) throw refuse(entry, wholeRule(type));
-      checkRange(entry, { value, ...type, format: String });
       return value;
     }
     case "word":

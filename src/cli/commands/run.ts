@@ -36,15 +36,14 @@ const RUN_HELP = `quorum-lock run - run a command while holding a lock
 
   --backend URL      a server that votes, once for each, best 3 or 5: redis://A,
                      postgres://A/DB etcd:// ... (docs/configuration.md); with
-                     none, QUORUM_LOCK_BACKENDS, --config FILE (quorum-lock.yaml),
-                     or locks of this host, which --require-quorum refuses
+                     none: QUORUM_LOCK_BACKENDS, --config quorum-lock.yaml, or
+                     locks of this host only, which --require-quorum refuses
   --key KEY          what is locked
   --ttl 30s          how long the lock outlives a crash; extended meanwhile
   --wait 10s         how long to wait for the lock; 0 tries once
   --kill-grace 5s    from SIGTERM to SIGKILL (default: a fifth of --ttl)
   --quorum N  --max-ttl 60s  --clock-skew 1s   one figure for all users
-  --restart-guard auto|strict|off   when servers restart and forget locks:
-                     auto waits unless all did so at once, strict always
+  --restart-guard auto|strict|off   when servers restart and forget their locks
   --log-level debug|info|warn|error   JSON on stderr, needs pino
 
 COMMAND finds QUORUM_LOCK_TOKEN and QUORUM_LOCK_KEY in its environment. It is
