@@ -21,7 +21,9 @@ export interface UrlParts {
 }
 
 /** Before the colon of `sqlite:path` two letters at least, so that `C:\locks` is none. */
-const URL_FORM = /^([a-z][a-z0-9+.-]+):(?:\/\/(?:([^@/?#]*)@)?([^/?#@]*))?([^?#]*)(?:\?([^#]*))?$/i;
+// No "@" after the login: it would belong to a password that is not encoded, and the rest of that would pass for a host.
+const SERVER_FORM = /^([a-z][a-z0-9+.-]+):\/\/(?:([^@/?#]*)@)?([^/?#@]*)((?:\/[^?#@]*)?)(?:\?([^#@]*))?$/i;
+const FILE_FORM = /^([a-z][a-z0-9+.-]+):()()((?!\/\/)[^?#]*)(?:\?([^#@]*))?$/i;
 const HOST_FORM = /^(\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[^:[\]\s]+)(?::(\d{1,5}))?$/i;
 const PORT_MAX = 65_535;
 
@@ -31,7 +33,8 @@ export function splitUrl(entry: Entry, forms: string): UrlParts {
   if (/^[a-z][a-z0-9+.-]+:[^?]*#/i.test(text) || /[?].*#/.test(text)) {
     throw refuseUrl(entry, "a URL in which a # is written as %23");
   }
-  const [matched, scheme = "", login, authority = "", path = "", query = ""] = URL_FORM.exec(text) ?? [];
+  const [matched, scheme = "", login, authority = "", path = "", query = ""] =
+    SERVER_FORM.exec(text) ?? FILE_FORM.exec(text) ?? [];
   if (matched === undefined || /\s/.test(text)) {
     throw refuseUrl(entry, `a URL, with odd characters of a password as in %40 for @: ${forms}`);
   }

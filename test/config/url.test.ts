@@ -91,6 +91,7 @@ test.each<readonly [url: string, expected: object]>([
     "sqlite:/var/lib/my%20locks.db?synchronous=full",
     { path: "/var/lib/my locks.db", fields: { synchronous: "full" } },
   ],
+  ["sqlite:a@b.db", { path: "a@b.db" }],
   ["sqlite:///var/lib/locks.db", { path: "/var/lib/locks.db" }],
 ])("reads %s", (url, expected) => {
   expect(read(url)).toMatchObject(expected);
@@ -156,6 +157,10 @@ test.each([
   "mysql://app:hunter2@a",
   "postgres://app:hunter2@a/d?tabel=t",
   "memory://:hunter2@a",
+  "mongodb://u:hun@ter2@a",
+  "redis://u:12/hunter2@a",
+  "redis://u:1?name=hunter2@a",
+  "redis://:hunter2@a:b",
 ])("does not show the password of %s", (url) => {
   const message = errorOf(() => read(url));
   expect(message).toMatch(/^option --backend must be /);
