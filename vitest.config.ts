@@ -18,6 +18,7 @@ const SERVERS = [
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
   "test/peers/**/*.test.ts",
+  "test/chaos/**/*.test.ts",
 ];
 
 export default defineConfig({

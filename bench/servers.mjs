@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resolveServer } from "../scripts/servers.mjs";
+import { Redis } from "ioredis";
 import { startGuarded } from "../test/servers/guarded-process.mjs";
 
 /** Starts `n` servers without persistence. */
@@ -28,20 +29,46 @@ export async function startServers(n) {
       "--appendonly",
       "no",
     ];
-    const running = startGuarded(
-      { command: server.command, args: [...server.args, ...args], env: server.env },
-      { folder: dir, output: openSync(join(dir, "log"), "a") },
-    );
-    await answering(port);
+    let running = await start();
+    const observer = new Redis({ host: "127.0.0.1", port, lazyConnect: true });
+    observer.on("error", () => undefined);
+    const info = async (section, field) =>
+      Number(new RegExp(`${field}:(\\d+)`).exec(await observer.info(section))?.[1] ?? Number.NaN);
+    async function start() {
+      const made = startGuarded(
+        { command: server.command, args: [...server.args, ...args], env: server.env },
+        { folder: dir, output: openSync(join(dir, "log"), "a") },
+      );
+      await answering(port);
+      return made;
+    }
+    const kill = async () => {
+      process.kill(running.pid, "SIGKILL");
+      // Its handle does not keep this process alive; a timer does.
+      for (let tries = 0; running.running() && tries < 500; tries++) await sleep(10);
+    };
     started.push({
       port,
-      pid: running.pid,
       freeze: () => process.kill(running.pid, "SIGSTOP"),
       thaw: () => process.kill(running.pid, "SIGCONT"),
+      kill,
+      /** With an empty memory, as it has no persistence. */
+      revive: async () => {
+        running = await start();
+      },
+      /** Commands that it has executed, those within scripts included. */
+      commands: () => info("stats", "total_commands_processed"),
+      usedMemory: () => info("memory", "used_memory"),
+      /** Microseconds of processor time. */
+      cpu: async () => {
+        const text = await observer.info("cpu");
+        const seconds = (field) => Number(new RegExp(`${field}:([\\d.]+)`).exec(text)?.[1]);
+        return (seconds("used_cpu_user") + seconds("used_cpu_sys")) * 1e6;
+      },
+      flush: () => observer.flushall(),
       stop: async () => {
-        process.kill(running.pid, "SIGKILL");
-        // Its handle does not keep this process alive; a timer does.
-        for (let tries = 0; running.running() && tries < 500; tries++) await sleep(10);
+        observer.disconnect();
+        await kill();
         rmSync(dir, { recursive: true, force: true });
       },
     });

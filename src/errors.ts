@@ -33,7 +33,7 @@ export type BackendErrorCode =
   | "BACKEND_READONLY"
   /** it is still loading its data */
   | "BACKEND_LOADING"
-  /** a script of somebody else blocks it */
+  /** a script or a transaction of somebody else blocks it */
   | "BACKEND_BUSY"
   /** it has no memory left for writes; releases still work */
   | "BACKEND_OUT_OF_MEMORY"

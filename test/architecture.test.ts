@@ -212,6 +212,7 @@ describe("importing the package", () => {
     "adapters/sqlite.js",
     "adapters/consul.js",
     "adapters/zookeeper.js",
+    "adapters/mongodb.js",
     "adapters/memory.js",
     "testing/index.js",
     "config/index.js",

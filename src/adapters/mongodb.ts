@@ -15,7 +15,7 @@ export interface MongoBackendOptions {
   readonly database?: string;
   /** The collection that holds all locks and the mark; made on first use. Default "locks". */
   readonly collection?: string;
-  /** How long one request may take, in milliseconds; an acquire takes three. Default 1000. */
+  /** How long one request may take, in milliseconds; an operation takes two, and four for a new key. Default 1000. */
   readonly requestTimeoutMs?: number;
 }
 
@@ -77,8 +77,8 @@ export function mongodb(client: MongoLike, options: MongoBackendOptions = {}): B
     expiryClock: "wall",
     durable: true,
     lists: true,
-    atomicStep: "one conditional update of one document, and a second look at the mark",
-    acquireRoundTrips: 3,
+    atomicStep: "one update of one document, conditional on its version and generation",
+    acquireRoundTrips: 2,
   };
   return {
     kind: "mongodb",

@@ -50,7 +50,9 @@ let made = 0;
 export function itConforms(on: OnServer): void {
   let shared: RunningServer;
   const results = new Map<ConformanceCase, Promise<unknown>>();
-  const cases = conformanceCases.filter(({ needs = [] }) => !needs.includes("volatile"));
+  const cases = conformanceCases.filter(
+    ({ needs = [] }) => !needs.includes("volatile") && !needs.includes("wakes"),
+  );
 
   beforeAll(async () => {
     shared = await on.start();

@@ -6,7 +6,7 @@ import { Client } from "memjs";
 import { expect } from "vitest";
 import { memcached } from "../../src/adapters/memcached.js";
 import { InvalidOptionError, SameBackendError } from "../../src/errors.js";
-import { acquire, ALICE, BOB, figure, grant, median, putInService, timed } from "../redis/kit.ts";
+import { acquire, ALICE, BOB, eventually, figure, grant, median, putInService, timed } from "../redis/kit.ts";
 import { describeWithServer } from "../servers/needs.ts";
 import { textCall } from "../servers/text-call.ts";
 import { test, TTL_MS } from "./kit.ts";
@@ -139,6 +139,38 @@ await describeWithServer(NAME, "a client of the user's own", () => {
     expect(ours?.seq).toBeLessThan(1_000);
     Reflect.set(own, "seq", 0x7fff_ffff);
     expect(() => own.get("theirs", () => undefined)).toThrow(RangeError);
+  });
+
+  test("a lock that begins at whatever moment of a second does not end early, and at most four seconds late", async ({
+    server,
+    inService,
+  }) => {
+    const session = await inService(await server(NAME));
+    const ttlMs = 1_500;
+    const lasted = await Promise.all(
+      Array.from({ length: 12 }, async (_, i) => {
+        await new Promise((resolve) => setTimeout(resolve, i * 90));
+        const from = performance.now();
+        await grant(session, `k${i}`, { ttlMs });
+        const begun = performance.now();
+        let [seenAt, goneAt] = [begun, begun];
+        await eventually(`k${i} ends`, 10_000, async () => {
+          const askedAt = performance.now();
+          const { lock } = await session.inspect(`k${i}`);
+          if (lock !== undefined) seenAt = askedAt;
+          goneAt = performance.now();
+          return lock === undefined;
+        });
+        return { atMostMs: goneAt - from, atLeastMs: seenAt - begun };
+      }),
+    );
+    expect(lasted.filter(({ atMostMs }) => atMostMs < ttlMs)).toEqual([]);
+    expect(lasted.filter(({ atLeastMs }) => atLeastMs > ttlMs + 4_000)).toEqual([]);
+    const all = lasted.map(({ atMostMs }) => atMostMs - ttlMs);
+    figure(
+      "memcached: how late locks end",
+      `${Math.min(...all).toFixed(0)} to ${Math.max(...all).toFixed(0)} ms`,
+    );
   });
 
   test("how long an acquire and a release take", async ({ server, inService }) => {

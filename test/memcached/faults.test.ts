@@ -205,6 +205,19 @@ await describeWithServer("memcached-1.6.38", "a memcached that cannot be reached
     }
   });
 
+  test("it hangs up without an answer: told at once", async ({ client, session, after }) => {
+    const rude = createServer((socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", () => socket.end());
+    });
+    const port = await freePort();
+    await new Promise<void>((resolve) => rude.listen(port, "127.0.0.1", resolve));
+    after(() => rude.close());
+    const { ms, error } = await timed(acquire(session(memcached(client({ port }))), "k"));
+    expect(checkFault(error, "BACKEND_DISCONNECTED", /closed by the server/).effect).toBe("unknown");
+    expect(ms).toBeLessThan(REQUEST_TIMEOUT_MS - 200);
+  });
+
   test("half-open: given up after a second, works within a second of the heal", async ({
     server,
     proxyTo,

@@ -69,22 +69,15 @@ export function backendOn(
   return mongodb(client, { ...(database === undefined ? {} : { database }), ...options });
 }
 
-/**
- * The client with a gate before the writes of records, or behind them: the first one waits there while `meanwhile` runs.
- */
-export function heldUp(
-  client: MongoClient,
-  when: "before" | "after",
-  meanwhile: () => Promise<void>,
-): MongoLike {
+/** The client with a gate: the first write of a record waits there while `meanwhile` runs. */
+export function heldUp(client: MongoClient, meanwhile: () => Promise<void>): MongoLike {
   let held = false;
   const gated = async <T>(write: () => Promise<T>): Promise<T> => {
-    if (held) return write();
-    held = true;
-    if (when === "before") await meanwhile();
-    const reply = await write();
-    if (when === "after") await meanwhile();
-    return reply;
+    if (!held) {
+      held = true;
+      await meanwhile();
+    }
+    return write();
   };
   const isRecord = (of: unknown): boolean => typeof Reflect.get(Object(of), "_id") === "string";
   return through(client, {

@@ -31,7 +31,7 @@ await describeWithServer("mariadb", "a server that does not answer", () => {
     const server = await mariadb();
     const session = await ready(server);
     await grant(session, "before");
-    server.freeze();
+    await server.freeze();
     const asked = Array.from({ length: 12 }, (_, i) => timed(acquire(session, `frozen-${i}`)));
     for (const { ms, error } of await Promise.all(asked)) {
       expect(error).toMatchObject({
@@ -42,7 +42,7 @@ await describeWithServer("mariadb", "a server that does not answer", () => {
     const late = await timed(session.release("before", ALICE));
     checkFault(late.error, "BACKEND_NOT_CONNECTED", /ETIMEDOUT|does not answer/);
     expect(late.ms).toBeLessThan(CONNECT_MS + SLACK_MS);
-    server.thaw();
+    await server.thaw();
     const ms = await eventually("recovery after a freeze", RECOVERY_MS, () => session.status());
     figure("MariaDB: recovery after a freeze", `${ms.toFixed(0)} ms`);
     // What it executed when it woke is released like everything that got no answer.
@@ -64,7 +64,7 @@ await describeWithServer("mariadb", "a server that does not answer", () => {
     checkFault(error, "BACKEND_NOT_CONNECTED", /ECONNREFUSED/);
     expect(ms).toBeLessThan(SLACK_MS);
     expect((await Promise.all(asked)).filter((each) => each.ms > ANSWER_MS + SLACK_MS)).toEqual([]);
-    await server.restart();
+    await server.restart("kept");
     await eventually("recovery after a kill", RECOVERY_MS, () => session.status());
     expect((await session.status()).identity.incarnation).toBe(before.identity.incarnation);
     expect((await session.inspect("k")).counter).toBe(fence);
@@ -200,17 +200,26 @@ await describeWithServer("mariadb", "what a server refuses", () => {
 
   test("another server_id, as after a failover to a replica, is another memory", async ({
     mariadb,
+    pool,
     ready,
   }) => {
     const server = await mariadb();
     const session = await ready(server);
     const before = await session.status();
     await grant(session, "k");
-    await server.restart(["--server-id=77"]);
-    await eventually("it answers", RECOVERY_MS, () => session.status());
-    const status = await session.status();
-    expect(status).toMatchObject({ kind: "quarantined", joined: true });
-    expect(status.identity.incarnation).not.toBe(before.identity.incarnation);
+    const admin = await pool(server).getConnection();
+    await admin.query("SET GLOBAL server_id = 77");
+    const [others] = await admin.query(
+      "SELECT id FROM information_schema.PROCESSLIST WHERE id <> CONNECTION_ID()",
+    );
+    for (const { id } of others as { id: number }[]) await admin.query(`KILL ${id}`);
+    admin.release();
+    await eventually(
+      "it noticed",
+      RECOVERY_MS,
+      async () => (await session.status()).identity.incarnation !== before.identity.incarnation,
+    );
+    expect(await session.status()).toMatchObject({ kind: "quarantined", joined: true });
     expect((await acquire(session, "k2")).kind).toBe("quarantined");
   });
 });

@@ -44,13 +44,13 @@ await describeWithServer("postgres", "a quorum of three kinds", () => {
     last = second.token;
     await postgresServer.kill();
     await expect(one.acquire("other", { waitMs: 1_000 })).rejects.toBeInstanceOf(NoQuorumError);
-    await maria.restart();
+    await maria.restart("kept");
     await eventually("extended over MariaDB and the file", 3_000, () => second.extend());
     expect(await second.release()).toBe("released");
     const third = await one.acquire("report");
     expect(third.token).toBeGreaterThan(last);
     last = third.token;
-    await postgresServer.restart();
+    await postgresServer.restart("kept");
     expect(await third.release()).toBe("released");
     const fourth = await other.acquire("report");
     expect(fourth.token).toBeGreaterThan(last);

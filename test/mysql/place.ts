@@ -21,7 +21,7 @@ export async function mysqlPlace({ shared, dialect, alone }: Where): Promise<Pla
     backend: mysql(pool, { table, connectionsMax: 3, dialect }),
     restart: {
       lost: async () => void (await pool.query(`DROP TABLE IF EXISTS \`${table}\``)),
-      kept: () => server.restart(),
+      kept: () => server.restart("kept"),
     },
     async close() {
       await pool.end();

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { install, root, type Installed } from "./installed.ts";
 
 /** What needs a server is run by the tests of its adapter. */
-const SERVED = /\b(ioredis|etcd3|memjs|pg|mysql2|mongodb|node-zookeeper-client)\b/;
+const SERVED = /\b(ioredis|etcd3|memjs|mysql2)\b|"pg"/;
 
 /** The fenced blocks of a page in one of these languages, with the line on which each starts. */
 function blocks(page: string, languages: readonly string[]): readonly { name: string; code: string }[] {

@@ -32,7 +32,7 @@ await describeWithServer("postgres", "a server that does not answer", () => {
     const server = await postgresServer();
     const session = await ready(server);
     await grant(session, "before");
-    server.freeze();
+    await server.freeze();
     const asked = Array.from({ length: 12 }, (_, i) => timed(acquire(session, `frozen-${i}`)));
     for (const { ms, error } of await Promise.all(asked)) {
       expect(error).toMatchObject({
@@ -43,7 +43,7 @@ await describeWithServer("postgres", "a server that does not answer", () => {
     const late = await timed(session.release("before", ALICE));
     checkFault(late.error, "BACKEND_NOT_CONNECTED", /does not answer|timeout/);
     expect(late.ms).toBeLessThan(ANSWER_MS + SLACK_MS);
-    server.thaw();
+    await server.thaw();
     const ms = await eventually("recovery after a freeze", RECOVERY_MS, () => session.status());
     figure("PostgreSQL: recovery after a freeze", `${ms.toFixed(0)} ms`);
     // What it executed when it woke is released like everything that got no answer.
@@ -65,7 +65,7 @@ await describeWithServer("postgres", "a server that does not answer", () => {
     checkFault(error, "BACKEND_NOT_CONNECTED", /ECONNREFUSED/);
     expect(ms).toBeLessThan(SLACK_MS);
     expect((await Promise.all(asked)).filter(({ ms }) => ms > ANSWER_MS + SLACK_MS)).toEqual([]);
-    await server.restart();
+    await server.restart("kept");
     await eventually("recovery after a kill", RECOVERY_MS, () => session.status());
     expect((await session.status()).identity.incarnation).toBe(before.identity.incarnation);
     expect((await session.inspect("k")).counter).toBe(fence);
@@ -202,7 +202,7 @@ await describeWithServer("postgres", "what a server refuses", () => {
     await grant(session, "k", { ttlMs: 60_000 });
     await server.kill();
     await writeFile(join(server.dir, "data", "standby.signal"), "");
-    await server.restart();
+    await server.restart("kept");
     await eventually("it answers", RECOVERY_MS, async () =>
       expectFault(acquire(session, "k2"), "BACKEND_READONLY", /standby/),
     );

@@ -25,7 +25,7 @@ await describeWithServer("postgres", "a locker over one PostgreSQL", () => {
     const first = await one.acquire("report");
     await first.extend();
     await expect(other.acquire("report", { waitMs: 0 })).rejects.toBeInstanceOf(LockHeldError);
-    await server.restart();
+    await server.restart("kept");
     await eventually("extended after the restart", 2_000, () => first.extend());
     await expect(other.acquire("report", { waitMs: 0 })).rejects.toBeInstanceOf(LockHeldError);
     const waiting = other.acquire("report", { waitMs: 5_000 });
@@ -134,7 +134,7 @@ await describeWithServer("postgres", "a locker over one PostgreSQL", () => {
       expect.objectContaining({ level: "warning", topic: "storage" }),
     );
     await grant(session, "k", { ttlMs: 60_000 });
-    await server.restart();
+    await server.restart("kept");
     await eventually("it answers", 2_000, () => session.status());
     expect((await acquire(session, "k", { owner: BOB })).kind).toBe("quarantined");
   });
@@ -154,7 +154,6 @@ await describeWithServer("postgres", "a locker over one PostgreSQL", () => {
     }
     const count = async (): Promise<number> =>
       ((await client.query("SELECT count(*)::int AS n FROM quorum_lock")).rows as { n: number }[])[0]?.n ?? 0;
-    expect(await count()).toBeGreaterThan(500);
     const ms = await eventually("only the lock and the mark are left", 10_000, async () => {
       await acquire(session, "live", { owner: BOB });
       return (await count()) === 2;

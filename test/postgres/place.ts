@@ -14,7 +14,7 @@ export async function postgresPlace(shared: RunningSql, alone: boolean): Promise
     backend: postgres(pool, { table, connectionsMax: 3 }),
     restart: {
       lost: async () => void (await pool.query(`DROP TABLE IF EXISTS "${table}"`)),
-      kept: () => server.restart(),
+      kept: () => server.restart("kept"),
     },
     async close() {
       await pool.end();

@@ -35,6 +35,19 @@ const SHORT: Omit<LockerOptions, "backends"> = {
 for (const name of SERVERS) {
   await describeWithServer(name, "a single server that forgets", (serverName) => {
     test.concurrent(
+      "a client configured otherwise may neither end the quarantine nor join: it is refused",
+      async ({ server, client, session }) => {
+        const redisServer = await server({ server: serverName });
+        const first = session(redis(client(redisServer)));
+        const { identity } = await quarantined(first);
+        const other = session(redis(client(redisServer)), { quorum: 3 });
+        await expectFault(other.bootstrap(identity.incarnation), "BACKEND_MARK_MISMATCH", /quorum/);
+        await expectFault(other.join(identity.incarnation), "BACKEND_MARK_MISMATCH", /quorum/);
+        expect(await quarantined(first)).toMatchObject({ joined: false, identity });
+      },
+    );
+
+    test.concurrent(
       "kill -9 and an empty restart: quarantined, unjoined, until it told us it is over",
       async ({ server, inService }) => {
         const redisServer = await server({ server: serverName });

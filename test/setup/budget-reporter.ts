@@ -10,6 +10,9 @@ const BUDGETS_MS: Readonly<Record<string, number>> = {
   "test/property/locker/mutants.test.ts": 120_000,
   // Every case of the list on three servers, in real time.
   "test/redis/conformance.test.ts": 120_000,
+  // Ten processes and servers at once, in real time; a busy machine doubles it twice.
+  "test/chaos/chaos.test.ts": 240_000,
+  "test/chaos/plants.test.ts": 240_000,
   // Whole processes are started, killed, and watched until a TTL has passed.
   "test/cli/run.test.ts": 120_000,
   "test/cli/run-faults.test.ts": 120_000,

@@ -149,7 +149,6 @@ test("counters are deleted after their retention, live locks and the mark never"
   const client = database(path);
   const count = (): number =>
     (client.prepare("SELECT count(*) AS n FROM quorum_lock").all() as { n: number }[])[0]?.n ?? 0;
-  expect(count()).toBeGreaterThan(2);
   const ms = await eventually("only the lock and the mark are left", 10_000, async () => {
     await acquire(session, "live", { owner: BOB });
     return count() === 2;

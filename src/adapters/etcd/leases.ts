@@ -1,5 +1,12 @@
-/** The leases by which etcd forgets: one for each lock, and for the counters one for many of them. */
+/**
+ * The leases by which etcd forgets: one for each lock, and for the counters one for many of them. The clock of etcd, as far
+ * as a session sees it, stands still at "between 0 and 1 s", and what is left of a lease is an end by that clock.
+ */
+import type { ClockReading } from "../../engine/record.js";
 import type { EtcdLike } from "./client.js";
+
+/** etcd tells what is left of a lease in whole seconds, rounded down. */
+export const NOW: ClockReading = { atLeastMs: 0, atMostMs: 1_000 };
 
 /** A call with its deadline, whose failure is a `BackendError`. */
 export type Call = <T>(ask: (options: { readonly deadline: number }) => Promise<T>) => Promise<T>;
@@ -7,6 +14,8 @@ export type Call = <T>(ask: (options: { readonly deadline: number }) => Promise<
 export interface Leases {
   /** A lease of at least so many milliseconds from now on. */
   grant(ttlMs: number): Promise<string>;
+  /** Until when what hangs on a lease is there, by the clock of {@link NOW}; its key was there, so that it is not over. */
+  endOf(lease: string): Promise<number>;
   /** Ends a lease that nothing hangs on any more. Not waited for: one that stays ends by itself. */
   drop(lease: string): void;
   /** A lease that lasts for at least the retention time from now on, for counters. */
@@ -39,6 +48,11 @@ export function openLeases(client: EtcdLike, call: Call, retentionMs: number): L
 
   return {
     grant,
+
+    async endOf(lease: string): Promise<number> {
+      const { TTL } = await call((rpc) => client.leaseClient.leaseTimeToLive({ ID: lease }, rpc));
+      return (Math.max(0, Number(TTL)) + 1) * 1_000;
+    },
 
     drop(lease: string): void {
       call((options) => client.leaseClient.leaseRevoke({ ID: lease }, options)).catch(() => undefined);

@@ -1,5 +1,6 @@
 /** The part of a memjs client that the adapter uses, and how one is made that is used for a single connection. */
 import type { Socket } from "node:net";
+import { InvalidOptionError } from "../../errors.js";
 
 /** A `Client` of the package memjs with one server. Structural, so that no client is imported. */
 export interface MemcachedLike {
@@ -51,7 +52,8 @@ const SEQ_MAX = 0x7fff_fff0;
  */
 export function oneConnection(users: MemcachedLike, timeoutMs: number): OneConnection {
   const [server] = users.servers;
-  if (server === undefined) throw new TypeError("no server");
+  if (server === undefined)
+    throw new InvalidOptionError("memcached(client)", "a client with one server", users);
   const read = (option: string): unknown => Reflect.get(server, option);
   const Client = users.constructor as new (servers: readonly object[], options: object) => OneConnection;
   const Server = server.constructor as new (

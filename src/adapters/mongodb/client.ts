@@ -14,6 +14,8 @@ export interface Stored {
   readonly v: string;
   /** The text of a record, or of the mark. */
   readonly text: string;
+  /** The generation, the same in all documents that were there when a quarantine was begun by hand. */
+  readonly g?: string;
   /** When it may be deleted; not in the mark. */
   readonly forgetAt?: Date;
 }
@@ -23,16 +25,17 @@ export interface Found {
   readonly _id: unknown;
   readonly v?: unknown;
   readonly text?: unknown;
-  readonly forgetAt?: unknown;
+  readonly g?: unknown;
   /** Milliseconds since 1970, as text. */
   readonly nowMs: string;
 }
 
-/** A collection, as far as it is used. Every call takes `timeoutMs`, by which the driver gives it up. */
+/** A collection, as far as it is used. Every call takes `timeoutMS`, by which the driver gives it up. */
 export interface Collection {
   aggregate(stages: readonly object[], options: object): { toArray(): Promise<Found[]> };
   insertOne(document: Stored, options: object): Promise<unknown>;
   updateOne(filter: object, change: object, options: object): Promise<{ readonly matchedCount: number }>;
+  updateMany(filter: object, change: object, options: object): Promise<unknown>;
   deleteMany(filter: object, options: object): Promise<unknown>;
   createIndex(keys: object, options: object): Promise<unknown>;
 }

@@ -1,12 +1,15 @@
 /**
- * A MongoDB collection as a store with compare and swap. Each key has a document, and so has the mark; each document has a
- * random version, new for every write, so that none ever comes again. A write is conditional on the version of
- * its own document. No write can be conditional on a second document, and so what relies on the mark looks at it once more
- * after it has written: a version that was there before and is there afterwards was there all the time.
+ * A MongoDB collection as a store with compare and swap. Each key has a document, and so has the mark. Each document has a
+ * random version, new for every write, so that none ever comes again.
+ *
+ * No write can be conditional on a second document, so that one which relies on the mark must be bound to it otherwise:
+ * it only ever changes a document that was there before the mark was looked at, and a mark with another incarnation is
+ * written together with a new generation in every document. So after a wipe the document is not there, and after a quarantine by hand
+ * it has another generation. A new key therefore gets an empty document first, and the operation looks once more.
  */
 import { randomBytes } from "node:crypto";
 import type { Examination, ListPage, ListRequest } from "../../backend.js";
-import { keptNow, type ClockReading, type KeptKey } from "../../engine/record.js";
+import { keptNow, NOTHING_KEPT, type ClockReading, type KeptKey } from "../../engine/record.js";
 import { BackendError } from "../../errors.js";
 import type { CasStore, Look, MarkLook } from "../shared/cas-store.js";
 import { formatRecord, keyOfRecord, parseRecord } from "../shared/record-text.js";
@@ -41,6 +44,8 @@ const NOW = { $toString: { $toLong: "$$NOW" } };
 const FORGET_MAX = 512;
 /** So much later than the driver a request is given up without it. */
 const BOUND_SLACK_MS = 200;
+/** A new generation in every document, which an operator waits for. */
+const RENEW_TIMEOUT_MS = 60_000;
 /** So long what the driver found out about the server's process is believed. */
 const SERVER_KNOWN_MS = 1_000;
 
@@ -51,40 +56,42 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
   const settings = { ignoreUndefined: true, raw: false, promoteValues: true, readPreference: "primary" };
   const database = client.db(options.database, settings) as Database;
   const collection: Collection = database.collection(options.collection, settings);
-  const READ = { timeoutMs, readConcern: { level: "majority" } };
-  const WRITE = { timeoutMs, writeConcern: { w: "majority", j: true } };
+  const READ = { timeoutMS: timeoutMs, readConcern: { level: "majority" } };
+  const WRITE = { timeoutMS: timeoutMs, writeConcern: { w: "majority", j: true } };
   let closed = false;
   let known: { readonly serverId: string; readonly untilMs: number } | undefined;
 
   /** Runs one request within its bound; what the driver says is typed. */
-  async function request<T>(send: () => Promise<T>): Promise<T> {
-    if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
+  async function request<T>(send: () => Promise<T>, boundMs = timeoutMs): Promise<T> {
+    refuseClosed();
     try {
-      if (!isConnected(client)) await connect();
+      if (!isConnected(client) || complaintOf(client) !== undefined) await reach();
       // The driver's own bound comes first, since it knows whether anything was sent.
-      return await within({ backend: name, timeoutMs: timeoutMs + BOUND_SLACK_MS }, send);
+      return await within({ backend: name, timeoutMs: boundMs + BOUND_SLACK_MS }, send);
     } catch (error) {
       known = undefined;
       throw faultOf(name, error);
     }
   }
 
-  /** Before the request, which must not wait inside the driver and be sent when nobody waits for it any more. */
-  async function connect(): Promise<void> {
+  /** Asks a harmless question, where a request would wait inside the driver and be sent when nobody waits for it any more. */
+  async function reach(): Promise<void> {
     try {
-      await within({ backend: name, timeoutMs }, () => client.connect());
-    } catch (error) {
-      const late = error instanceof BackendError && error.code === "BACKEND_TIMEOUT";
-      throw notConnected(
-        name,
-        late ? (complaintOf(client) ?? new Error(`not within ${timeoutMs} ms`)) : error,
+      await within({ backend: name, timeoutMs }, () =>
+        database.command({ hello: 1 }, { timeoutMS: timeoutMs }),
       );
+    } catch (error) {
+      throw notConnected(name, complaintOf(client) ?? error);
     }
+    refuseClosed();
+  }
+
+  function refuseClosed(): void {
     if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
   }
 
   const hello = (): Promise<Readonly<Record<string, unknown>>> =>
-    request(() => database.command({ hello: 1 }, { timeoutMs }));
+    request(() => database.command({ hello: 1 }, { timeoutMS: timeoutMs }));
 
   /** The process that answers: it has a number of its own, whatever database is asked. */
   async function serverId(): Promise<string> {
@@ -98,11 +105,13 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
     return known.serverId;
   }
 
-  /** The documents of these ids, all as they were at one instant, and the clock. */
+  /** The documents of these ids, and the clock as it was before they were read. */
   async function read(
     ids: readonly Found["_id"][],
   ): Promise<{ readonly found: readonly Found[]; readonly now: ClockReading }> {
-    const stages = [{ $match: { _id: { $in: ids } } }, { $addFields: { nowMs: NOW } }];
+    // In the order of the index, where texts stand before objects: a record is read before the mark, so that it is never one
+    // of a later memory than the mark.
+    const stages = [{ $match: { _id: { $in: ids } } }, { $sort: { _id: 1 } }, { $addFields: { nowMs: NOW } }];
     const found = await request(() => collection.aggregate(stages, READ).toArray());
     const [first] = found;
     // Where nothing is, nothing shows the clock.
@@ -122,7 +131,7 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
       now: where.now,
       wall: where.now,
       // A document without these fields is a mark of another format, which the session refuses.
-      mark: mark === undefined ? undefined : { value: String(mark.text), version: String(mark.v) },
+      mark: mark === undefined ? undefined : { value: String(mark.text), version: markVersion(mark) },
       origin: "",
       serverId: where.serverId,
     };
@@ -131,7 +140,8 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
   function recordIn(found: Found, key: string): { readonly value: KeptKey; readonly version: Version } {
     const { text, v } = found;
     if (typeof text !== "string" || typeof v !== "string") throw noRecord(name, key);
-    return { value: parseRecord(text, { backend: name, key }), version: v };
+    const g = typeof found.g === "string" ? found.g : "";
+    return { value: parseRecord(text, { backend: name, key }), version: `${v} ${g}` };
   }
 
   /** "conflict" instead of an error when somebody else was quicker. */
@@ -163,22 +173,15 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
     },
 
     async put(key, next, { look, onMark }) {
-      const forgetAtMs = Math.max(next.forgetAt, next.lock?.expiresAt ?? 0);
-      const fields = {
-        v: newVersion(),
-        text: formatRecord(key, next),
-        forgetAt: new Date(Math.ceil(forgetAtMs)),
-      };
-      const written =
-        look.key === undefined
-          ? await insert({ _id: key, ...fields })
-          : await replace({ _id: key, v: look.key.version }, fields);
-      if (written === "conflict" || !onMark) return written;
-      // What was written under another mark stays, as what is executed late does: it blocks the key for one TTL, and nobody
-      // has been told that it is his.
-      const { found } = await read([MARK]);
-      const mark = found[0];
-      return mark !== undefined && mark.v === look.mark?.version ? "written" : "conflict";
+      const seen = look.key?.version;
+      if (seen !== undefined) {
+        const [v, g] = seen.split(" ");
+        // What is missing is null to a filter.
+        return replace({ _id: key, v, g: g === "" ? null : g }, fieldsOf(key, next));
+      }
+      if (!onMark) return insert({ _id: key, ...fieldsOf(key, next) });
+      await insert({ _id: key, ...fieldsOf(key, { ...NOTHING_KEPT, forgetAt: next.forgetAt }) });
+      return "conflict";
     },
 
     async lookAtMark(): Promise<MarkLook<Version>> {
@@ -187,9 +190,15 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
     },
 
     async putMark(text, seen) {
-      if (seen !== undefined) return replace({ _id: MARK, v: seen }, { v: newVersion(), text });
-      await letItForget();
-      return insert({ _id: MARK, v: newVersion(), text });
+      if (seen === undefined) {
+        await letItForget();
+        return insert({ _id: MARK, v: newVersion(), text });
+      }
+      const [v, incarnation] = seen.split(" ");
+      const written = await replace({ _id: MARK, v }, { v: newVersion(), text });
+      // What was decided under the mark before, and is still on its way, comes to nothing from here on.
+      if (written === "written" && incarnation !== incarnationIn(text)) await renew();
+      return written;
     },
 
     async list({ prefix, cursor, pageSize }: ListRequest): Promise<ListPage> {
@@ -211,7 +220,7 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
 
     examine: (): Promise<Examination> =>
       examine((database_, command) =>
-        request(() => (client.db(database_) as Database).command(command, { timeoutMs })),
+        request(() => (client.db(database_) as Database).command(command, { timeoutMS: timeoutMs })),
       ),
 
     async forget({ atLeastMs }) {
@@ -227,9 +236,15 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
     },
   };
 
+  async function renew(): Promise<void> {
+    const bound = { ...WRITE, timeoutMS: RENEW_TIMEOUT_MS };
+    const change = { $set: { g: newVersion() } };
+    await request(() => collection.updateMany({ _id: { $type: "string" } }, change, bound), RENEW_TIMEOUT_MS);
+  }
+
   /** The server deletes what is past by itself, where the client may say so; `forget` does the same. */
   async function letItForget(): Promise<void> {
-    const past = { expireAfterSeconds: 0, timeoutMs };
+    const past = { expireAfterSeconds: 0, timeoutMS: timeoutMs };
     await request(() => collection.createIndex({ forgetAt: 1 }, past)).catch((error: unknown) => {
       const code: unknown = Reflect.get(Object(error), "code");
       if (code !== "BACKEND_NO_PERMISSION" && code !== "BACKEND_REFUSED") throw error;
@@ -254,6 +269,25 @@ export function createMongoStore(client: MongoLike, options: MongoStoreOptions):
       return false;
     }
   }
+}
+
+function fieldsOf(
+  key: string,
+  kept: KeptKey,
+): { readonly v: string; readonly text: string; readonly forgetAt: Date } {
+  // The server deletes by this one without a look at the lock.
+  const forgetAtMs = Math.max(kept.forgetAt, kept.lock?.expiresAt ?? 0);
+  return { v: newVersion(), text: formatRecord(key, kept), forgetAt: new Date(Math.ceil(forgetAtMs)) };
+}
+
+/** With the incarnation, which tells whether a next mark is one of another memory. */
+function markVersion({ v, text }: Found): Version {
+  return `${String(v)} ${incarnationIn(String(text))}`;
+}
+
+/** The second word of a mark. */
+function incarnationIn(text: string): string {
+  return text.split(" ")[1] ?? "";
 }
 
 function newVersion(): string {

@@ -279,15 +279,19 @@ elseif inc and string.sub(inc, 1, 2) == kind and string.sub(inc, 1, #process) ~=
 end
 return {raw, run, string.format('%.0f', now)}`);
 
-/** KEYS mark; ARGV incarnation. Changes nothing under another one. */
-export const BOOTSTRAP: Script = script(`${READ_MARK}
-if inc == ARGV[1] then write(inc, n, q, ttl, joined, 0) end
-return 1`);
+/** The start of what changes the mark: answers m where it is one of other figures or of another guard. */
+const COMPARE_FIGURES = `${READ_MARK}
+if inc and (string.sub(inc, 1, 1) ~= ARGV[2] or n ~= ARGV[3] or q ~= ARGV[4] or ttl ~= ARGV[5]) then return 'm' end`;
 
-/** KEYS mark; ARGV incarnation. Changes nothing under another one. */
-export const JOIN: Script = script(`${READ_MARK}
+/** KEYS mark; ARGV incarnation guard backends quorum maxTtlMs. Changes nothing under another one. */
+export const BOOTSTRAP: Script = script(`${COMPARE_FIGURES}
+if inc == ARGV[1] then write(inc, n, q, ttl, joined, 0) end
+return 'ok'`);
+
+/** KEYS mark; ARGV incarnation guard backends quorum maxTtlMs. Changes nothing under another one. */
+export const JOIN: Script = script(`${COMPARE_FIGURES}
 if inc == ARGV[1] then write(inc, n, q, ttl, '1', tonumber(till)) end
-return 1`);
+return 'ok'`);
 
 /**
  * KEYS mark; ARGV mark newId quarantineMs. The memory gets another name, as if it were new and had been joined. Answers m

@@ -169,8 +169,12 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
 
   async function onMark(script: Script, incarnation: string): Promise<void> {
     if (isCluster) return;
-    await call.runWhenReady(script, [markKey], [incarnation]);
+    const { backends, quorum, maxTtlMs } = deployment;
+    const figures = [memory.slice(0, 1), String(backends), String(quorum), String(maxTtlMs)];
+    const reply = await call.runWhenReady(script, [markKey], [incarnation, ...figures]);
     mark.forget();
+    // Says which figures differ.
+    if (reply === "m") await mark.learn();
   }
 
   async function status(): Promise<StatusReply> {

@@ -1,0 +1,99 @@
+/** Several processes on one key over three servers: who gets it, after how long, and what a hand-over costs. */
+import { fork } from "node:child_process";
+import { inTurns, median, quantile } from "../measure.mjs";
+import { SUBJECTS } from "../subjects.mjs";
+
+const PEERS = SUBJECTS.filter((name) => name !== "bare fan-out");
+const THINK_MS = 50;
+
+/** @param {import("../plan.mjs").Plan} plan @param {Awaited<ReturnType<import("../servers.mjs").startServers>>} servers */
+export async function contention(plan, servers) {
+  const trio = servers.list.slice(0, 3);
+  const rows = [];
+  for (const { contenders, holdMs } of plan.contentions) {
+    const runs = await inTurns(PEERS, plan.contentionRounds, (name) =>
+      contend({ name, contenders, holdMs, trio, seconds: plan.contentionSeconds }),
+    );
+    for (const name of PEERS) {
+      const of = (field) => median(runs[name].map((run) => run[field]));
+      rows.push({
+        contenders,
+        holdMs,
+        name,
+        holdsPerSecond: of("holdsPerSecond"),
+        waitP50: of("waitP50"),
+        waitP99: of("waitP99"),
+        unfairness: of("unfairness"),
+        handOverP50: of("handOverP50"),
+        handOverP99: of("handOverP99"),
+        commands: of("commands"),
+        cpuMs: of("cpuMs"),
+        starved: of("starved"),
+      });
+    }
+    plan.tell(`${contenders} processes on one key, holds of ${holdMs} ms: done`);
+  }
+  return rows;
+}
+
+async function contend({ name, contenders, holdMs, trio, seconds }) {
+  const ports = trio.map(({ port }) => port);
+  const children = Array.from({ length: contenders }, () =>
+    fork(new URL("../contender.mjs", import.meta.url)),
+  );
+  try {
+    await Promise.all(
+      children.map((child) => {
+        const ready = message(child);
+        child.send({ name, ports, holdMs, thinkMs: THINK_MS, seconds });
+        return ready;
+      }),
+    );
+    const before = await commands(trio);
+    const results = await Promise.all(
+      children.map((child) => {
+        const result = message(child);
+        child.send("go");
+        return result;
+      }),
+    );
+    const after = await commands(trio);
+    return summary(results, { seconds, commands: (after - before) / trio.length });
+  } finally {
+    for (const child of children) child.kill("SIGKILL");
+  }
+}
+
+function summary(results, { seconds, commands: sent }) {
+  const holds = results.flatMap(({ holds: own }) => own).sort((a, b) => a[1] - b[1]);
+  const waits = holds.map(([asked, got]) => got - asked).sort((a, b) => a - b);
+  // From when the key is given back, or is asked for, whichever is later, until the next one has it.
+  const handOvers = holds
+    .slice(1)
+    .map(([asked, got], i) => got - Math.max(holds[i][2], asked))
+    .sort((a, b) => a - b);
+  const cpu = results.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
+  return {
+    holdsPerSecond: holds.length / seconds,
+    waitP50: quantile(waits, 0.5),
+    waitP99: quantile(waits, 0.99),
+    unfairness: (waits.at(-1) ?? Number.NaN) / quantile(waits, 0.5),
+    handOverP50: quantile(handOvers, 0.5),
+    handOverP99: quantile(handOvers, 0.99),
+    commands: sent / holds.length,
+    cpuMs: cpu / holds.length,
+    starved: results.filter(({ holds: own }) => own.length === 0).length,
+  };
+}
+
+function message(child) {
+  return new Promise((resolve, reject) => {
+    child.once("message", resolve);
+    child.once("exit", (code) => reject(new Error(`a contender ended with code ${code}`)));
+  });
+}
+
+async function commands(trio) {
+  const counts = await Promise.all(trio.map((server) => server.commands()));
+  return counts.reduce((a, b) => a + b, 0);
+}

@@ -1,0 +1,62 @@
+/** The same cycles in another language: redsync, where a Go toolchain can fetch and build it; else a line that says so. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { median } from "../measure.mjs";
+
+const run = promisify(execFile);
+const FOLDER = fileURLToPath(new URL("../go", import.meta.url));
+const BUILD_MS_MAX = 300_000;
+
+/** @param {import("../plan.mjs").Plan} plan @param {Awaited<ReturnType<import("../servers.mjs").startServers>>} servers */
+export async function outsideNode(plan, servers) {
+  const scratch = mkdtempSync(join(tmpdir(), "quorum-lock-bench-go-"));
+  const program = join(scratch, "redsync");
+  try {
+    const built = await run("go", ["build", "-o", program, "."], {
+      cwd: FOLDER,
+      timeout: BUILD_MS_MAX,
+    }).catch((error) => error);
+    if (built instanceof Error) {
+      plan.tell(
+        `redsync is skipped: it needs a Go toolchain that can fetch modules (${built.message.split("\n")[0]})`,
+      );
+      return undefined;
+    }
+    const rows = [];
+    for (const n of plan.sizes) {
+      for (const concurrency of plan.concurrencies) {
+        const ports = servers.list.slice(0, n).map(({ port }) => port);
+        const args = [ports.join(), concurrency, plan.cyclesAt(concurrency), plan.rounds].map(String);
+        const { stdout } = await run(program, args, { timeout: BUILD_MS_MAX });
+        const rounds = stdout
+          .trim()
+          .split("\n")
+          .map((line) => JSON.parse(line));
+        const of = (field) => median(rounds.map((round) => round[field]));
+        rows.push({
+          n,
+          concurrency,
+          name: "redsync",
+          p50: of("p50"),
+          p99: of("p99"),
+          perSecond: of("perSecond"),
+        });
+      }
+    }
+    plan.tell("redsync: done");
+    return { rows, versions: versions() };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function versions() {
+  const text = readFileSync(join(FOLDER, "go.mod"), "utf8");
+  return [...text.matchAll(/^\t(github\.com\/\S+) (v\S+)$/gm)]
+    .map(([, name, version]) => `${name} ${version}`)
+    .join(", ");
+}

@@ -1,0 +1,69 @@
+/** How much is measured: everything for the page, or a look at whether the harness works. */
+
+/**
+ * @typedef {object} Plan
+ * @property {readonly number[]} sizes
+ * @property {readonly number[]} concurrencies
+ * @property {number} rounds
+ * @property {(concurrency: number) => number} cyclesAt
+ * @property {number} faultRounds
+ * @property {number} faultCycles
+ * @property {readonly { contenders: number, holdMs: number }[]} contentions
+ * @property {number} contentionRounds
+ * @property {number} contentionSeconds
+ * @property {number} lossRounds
+ * @property {readonly number[]} leaseCounts
+ * @property {number} leaseSeconds
+ * @property {number} microSeconds
+ * @property {(line: string) => void} tell
+ */
+
+const tell = (line) => void process.stderr.write(`${line}\n`);
+
+/** @type {Plan} */
+const full = {
+  sizes: [1, 3, 5, 7],
+  concurrencies: [1, 16, 128, 1024],
+  rounds: 5,
+  cyclesAt: (concurrency) => (concurrency === 1 ? 800 : 4_000),
+  faultRounds: 3,
+  faultCycles: 300,
+  contentions: [
+    { contenders: 2, holdMs: 0 },
+    { contenders: 2, holdMs: 5 },
+    { contenders: 10, holdMs: 0 },
+    { contenders: 10, holdMs: 5 },
+    { contenders: 30, holdMs: 5 },
+    { contenders: 50, holdMs: 5 },
+  ],
+  contentionRounds: 2,
+  contentionSeconds: 4,
+  lossRounds: 7,
+  leaseCounts: [1_000, 10_000, 100_000],
+  leaseSeconds: 35,
+  microSeconds: 2,
+  tell,
+};
+
+/** @type {Plan} */
+const quick = {
+  ...full,
+  sizes: [3],
+  concurrencies: [1, 128],
+  rounds: 1,
+  cyclesAt: (concurrency) => (concurrency === 1 ? 200 : 1_000),
+  faultRounds: 1,
+  faultCycles: 20,
+  contentions: [{ contenders: 5, holdMs: 5 }],
+  contentionRounds: 1,
+  contentionSeconds: 2,
+  lossRounds: 2,
+  leaseCounts: [1_000],
+  leaseSeconds: 12,
+  microSeconds: 0.2,
+};
+
+/** @param {boolean} isQuick */
+export function planOf(isQuick) {
+  return isQuick ? quick : full;
+}
