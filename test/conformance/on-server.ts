@@ -50,6 +50,7 @@ let made = 0;
 export function itConforms(on: OnServer): void {
   let shared: RunningServer;
   const results = new Map<ConformanceCase, Promise<unknown>>();
+  // Each of these stores is durable, and none of them calls those who wait.
   const cases = conformanceCases.filter(
     ({ needs = [] }) => !needs.includes("volatile") && !needs.includes("wakes"),
   );

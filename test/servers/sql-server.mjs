@@ -135,7 +135,7 @@ export async function startMariadb(options = {}) {
     const users = join(dir, "users.sql");
     await writeFile(
       users,
-      "CREATE DATABASE IF NOT EXISTS test;\nCREATE USER IF NOT EXISTS test@'%';\nGRANT ALL ON *.* TO test@'%';\n",
+      "CREATE DATABASE IF NOT EXISTS test;\nCREATE USER IF NOT EXISTS test@'%';\nGRANT ALL ON *.* TO test@'%' WITH GRANT OPTION;\n",
     );
     return start(dir, {
       server: "mariadb",
@@ -330,10 +330,12 @@ function logIn(dir) {
 async function untilReady(what) {
   const deadlineMs = performance.now() + readyTimeoutMs;
   const phrase =
-    what.server === "postgres" ? "database system is ready to accept connections" : "ready for connections";
+    what.server === "postgres"
+      ? /database system is ready to accept (read-only )?connections/
+      : /ready for connections/;
   for (;;) {
     if (!what.child.running()) throw new Error(`${what.server} has ended; it said:\n${what.log()}`);
-    if (what.log().includes(phrase) && (await accepts(what.port))) return;
+    if (phrase.test(what.log()) && (await accepts(what.port))) return;
     if (performance.now() > deadlineMs)
       throw new Error(`${what.server} was not ready within ${readyTimeoutMs} ms; it said:\n${what.log()}`);
     await sleep(10);
