@@ -191,8 +191,11 @@ export class MissingPackageError extends QuorumLockError {
   /** `what` begins the sentence, such as "redis:// backends need". */
   constructor(packages: readonly [string, ...string[]], what: string, options: { readonly cause: unknown }) {
     const [first] = packages;
-    const which = packages.length === 1 ? `the package ${first}` : `one of the packages ${packages.join(", ")}`;
-    super(`${what} ${which}, which is not installed: npm install ${first}`, options);
+    const which =
+      packages.length === 1
+        ? `the package ${first}, which is not installed`
+        : `one of the packages ${packages.join(", ")}, none of which is installed`;
+    super(`${what} ${which}: npm install ${first}`, options);
     this.packages = packages;
   }
 }

@@ -38,10 +38,8 @@ export function embeddedBackend(env: Environment): BackendSettings {
 
 /** For this user alone: who may write there could give himself any lock. */
 function makeFolder(folder: string, env: Environment): void {
-  const place = {
-    kind: "variable",
-    name: env["XDG_STATE_HOME"] === undefined ? "HOME" : "XDG_STATE_HOME",
-  } as const;
+  const byState = isAbsolute(env["XDG_STATE_HOME"] ?? "");
+  const place = { kind: "variable", name: byState ? "XDG_STATE_HOME" : "HOME" } as const;
   let mode: number;
   let uid: number;
   try {
