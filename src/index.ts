@@ -45,7 +45,14 @@ export {
   SameBackendError,
   StaleTokenError,
 } from "./errors.js";
-export type { BackendErrorCode, ConfigPlace, ErrorCode, LossReason, RefusalData, VoteReport } from "./errors.js";
+export type {
+  BackendErrorCode,
+  ConfigPlace,
+  ErrorCode,
+  LossReason,
+  RefusalData,
+  VoteReport,
+} from "./errors.js";
 export { createHighWaterMarks, guardInProcess } from "./guard/in-process.js";
 export type { HighWaterMarks } from "./guard/in-process.js";
 export type { GuardedLease } from "./guard/lease.js";

@@ -50,13 +50,14 @@ function at(name: string): ConfigPlace {
 function settingOf(name: SettingName, option: string, value: unknown): Entry {
   const { kind } = SETTINGS[name].type;
   const wanted = kind === "duration" || kind === "whole" ? "number" : kind === "flag" ? "boolean" : "string";
-  if (typeof value !== wanted || Number.isNaN(value)) {
+  if (!isPlain(value) || typeof value !== wanted || Number.isNaN(value)) {
     throw new ConfigError(at(option), `a ${wanted}`, show(value));
   }
-  if (kind === "duration" && !/^\d+$/.test(String(value))) {
+  const text = String(value);
+  if (kind === "duration" && !/^\d+$/.test(text)) {
     throw new ConfigError(at(option), "a whole number of milliseconds", show(value));
   }
-  return { text: kind === "duration" ? `${value}ms` : String(value), place: at(option), secret: false };
+  return { text: kind === "duration" ? `${text}ms` : text, place: at(option), secret: false };
 }
 
 function backendOf(description: BackendDescription, index: number): RawBackend {
@@ -77,13 +78,17 @@ function backendOf(description: BackendDescription, index: number): RawBackend {
         near === undefined ? `one of url, ${FIELD_NAMES.join(", ")}` : `spelt ${near}, if that is meant`;
       throw new ConfigError(at(path), rule, show(name));
     }
-    if (!["string", "number", "boolean"].includes(typeof value)) {
+    if (!isPlain(value)) {
       throw new ConfigError(at(`${path}.${field}`), "a text, a number or true or false", typeof value);
     }
     const secret = FIELDS[field].type.kind === "secret";
     fields.set(field, { text: String(value), place: at(`${path}.${field}`), secret });
   }
   return { url: { text: description.url, place: at(`${path}.url`), secret: false }, fields };
+}
+
+function isPlain(value: unknown): value is string | number | boolean {
+  return ["string", "number", "boolean"].includes(typeof value);
 }
 
 function flat(properties: BackendProperties): readonly (readonly [string, unknown])[] {

@@ -1,6 +1,7 @@
 /** The YAML file. Every value keeps its line and column; `${NAME}` stands for a variable. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import type * as yamlPackage from "yaml";
 import type { LineCounter, Node, Scalar, YAMLMap } from "yaml";
 import { ConfigError, MissingPackageError, show, type ConfigPlace } from "../errors.js";
 import { NOT_SHOWN, refuse, type Entry } from "./entry.js";
@@ -51,11 +52,13 @@ function fileItself(file: string): ConfigPlace {
   return { kind: "file", file, line: 1, column: 1, key: "the file" };
 }
 
+type Yaml = typeof yamlPackage;
+
 interface Reader {
   readonly file: string;
   readonly env: Environment;
   readonly lines: LineCounter;
-  readonly yaml: typeof import("yaml");
+  readonly yaml: Yaml;
   /** Follows an alias. */
   readonly resolve: (node: unknown) => Node | null | undefined;
 }
@@ -89,9 +92,9 @@ export function readYaml(text: string, file: string, env: Environment): RawConfi
   return readTop(reader, document.contents);
 }
 
-function loadYaml(file: string): typeof import("yaml") {
+function loadYaml(file: string): Yaml {
   try {
-    return createRequire(import.meta.url)("yaml") as typeof import("yaml");
+    return createRequire(import.meta.url)("yaml") as Yaml;
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new MissingPackageError(["yaml"], `reading ${file} needs`, { cause: error });
@@ -198,7 +201,7 @@ function textOf(reader: Reader, node: Node | null | undefined, { key, path, secr
   if (!reader.yaml.isScalar(node)) {
     throw new ConfigError(place, "one value", secret ? NOT_SHOWN : what(reader, node));
   }
-  const text = String(node.value ?? "");
+  const text = typeof node.value === "string" ? node.value : "";
   // A URL may hold a password, wherever that comes from.
   const isUrl = /^backends\[\d+\](?:\.url)?$/.test(path);
   return interpolated({ text, place, secret }, { env: reader.env, secretThen: secret || isUrl });

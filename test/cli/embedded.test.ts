@@ -156,6 +156,27 @@ test("without any package for SQLite one line says how to get one", async ({ cli
   );
 });
 
+test("npm start runs the demo under a lock of this host", async ({ folder }) => {
+  const { spawnSync } = await import("node:child_process");
+  const root = join(MAIN, "..", "..", "..");
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    scripts: { start: string };
+  };
+  // It was built before the tests; and nobody has to read along.
+  const command = `${scripts.start.replace("node scripts/build.mjs && ", "")} --fast`;
+  const env = { ...process.env, ...envOf(folder) };
+  const { status, stdout, stderr } = spawnSync(command, {
+    shell: true,
+    cwd: root,
+    env,
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  expect(status).toBe(0);
+  expect(stderr).toMatch(SAYS);
+  expect(stdout).toMatch(/token/);
+});
+
 /** The built command line where no package can be found. */
 function bare(folder: string): string {
   const target = join(folder, "bare");

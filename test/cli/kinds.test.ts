@@ -226,7 +226,7 @@ await describeWithServer("zookeeper", "a login at zookeeper://", () => {
 });
 
 describe("a login at memcached://", () => {
-  guarded("is sent, and one line tells that it was refused", async ({ cli, started: _ }) => {
+  guarded("is sent, and one line tells that it was refused", async ({ cli }) => {
     let sent = "";
     const server = createServer((socket) => {
       socket.on("error", () => undefined);

@@ -28,8 +28,7 @@ export const mysqlKind: Kind = {
   },
   async open({ hosts: [server], path, fields, tls }) {
     const { mysql } = await import("../../adapters/mysql.js");
-    const load = (): Promise<typeof import("mysql2")> => import("mysql2");
-    const { createPool } = await loadPackage("mysql2", "mysql:// backends need", load);
+    const { createPool } = await loadPackage("mysql2", "mysql:// backends need", () => import("mysql2"));
     // Never connected: the adapter only reads where it would connect to.
     const pool = createPool({
       ...(path === undefined ? {} : { socketPath: path }),
