@@ -43,6 +43,8 @@ export function formatMs(ms: number): string {
 
 /** Milliseconds exactly, as {@link readDurationMs} reads them back. */
 export function exactMs(ms: number): string {
+  const days = ms / UNITS_MS.d;
+  if (days > 1 && Number.isInteger(days)) return `${days}d`;
   const text = formatMs(ms);
   const again = readDurationMs(text);
   return "ms" in again && again.ms === ms ? text : `${ms}ms`;

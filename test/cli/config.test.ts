@@ -45,7 +45,7 @@ test("shows every value with its source, in text and in JSON, and no secret", as
     "clockSkew 1s default",
     "restartGuard auto default",
     "driftPpm 5000 default",
-    "tokenRetention 168h default",
+    "tokenRetention 7d default",
     "retryDelayMin 10ms default",
     "retryDelayMax 250ms default",
     "logLevel no log default",

@@ -447,7 +447,7 @@ test("the description names the source of every value", () => {
     ["clockSkew", "1s", "default", null],
     ["restartGuard", "auto", "default", null],
     ["driftPpm", "5000", "default", null],
-    ["tokenRetention", "168h", "default", null],
+    ["tokenRetention", "7d", "default", null],
     ["retryDelayMin", "10ms", "default", null],
     ["retryDelayMax", "250ms", "default", null],
     ["logLevel", "no log", "default", null],
