@@ -7,6 +7,7 @@ import { defineConfig } from "vitest/config";
 const SERVERS = [
   "test/servers/**/*.test.ts",
   "test/redis/**/*.test.ts",
+  "test/examples/**/*.test.ts",
   "test/postgres/**/*.test.ts",
   "test/mysql/**/*.test.ts",
   "test/sqlite/**/*.test.ts",

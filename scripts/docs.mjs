@@ -3,7 +3,7 @@
  * `node scripts/docs.mjs` writes; `node scripts/docs.mjs --check` fails when a page is not up to date.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
@@ -12,8 +12,19 @@ import { JSON_FIELDS } from "../dist/cli/json-fields.js";
 import { exactMs } from "../dist/config/duration.js";
 import { KINDS } from "../dist/config/kinds.js";
 import { FIELDS, fieldVariableOf, flagOf, SETTINGS, variableOf } from "../dist/config/schema.js";
+import { checkScreen, inspectScreens } from "./screens.mjs";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
+import { conformanceCases } from "../dist/testing/index.js";
+import { adapterCapabilities } from "./adapter-samples.mjs";
+import { compileSim } from "./compile-sim.mjs";
 
+const sim = compileSim();
+const { KNOBS } = await import(new URL("faults.js", sim).href);
+const { INSIDE_PROFILES, OUTSIDE_PROFILES } = await import(new URL("profiles.js", sim).href);
+const { MUTANTS } = await import(new URL("mutants.js", sim).href);
+
+// What a terminal would colour is text here.
+process.env["NO_COLOR"] = "1";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
 
@@ -23,6 +34,30 @@ const PAGES = {
   "docs/cli.md": { help: helpTexts, exits: exitTable },
   "docs/cli-json.md": { fields: jsonTables },
   "docs/configuration.md": { settings: settingTable, kinds: kindTable, properties: propertyTable },
+  "docs/adapters/README.md": { capabilities: capabilityTable },
+  "docs/adapters/writing-your-own.md": {
+    example: () => `\`\`\`ts\n${read("test/examples/object-store.ts").trimEnd()}\n\`\`\``,
+  },
+  "docs/conformance.md": { cases: conformanceTable },
+  "docs/runbook.md": { check: checkScreen, inspect: inspectScreens },
+  "docs/simulation.md": {
+    faults: faultTable,
+    inside: insideTable,
+    outside: outsideTable,
+    mutants: mutantTable,
+  },
+};
+
+/** What the needs of conformance cases mean. */
+const NEEDS = {
+  "restart-lost": "can be restarted with an empty memory",
+  "restart-kept": "can be restarted with its memory kept",
+  volatile: "forgets at a restart",
+  durable: "remembers over a restart",
+  clamps: "has a wall clock to compare proposals with",
+  lists: "lists keys",
+  wakes: "calls waiters",
+  alone: "nobody else uses",
 };
 
 /** The members of an interface with their comments. */
@@ -214,6 +249,120 @@ function propertyTable() {
   return table(["property", "variable", "allowed", "of", "what it is"], rows);
 }
 
+async function capabilityTable() {
+  const yes = (value) => (value === true ? "yes" : "no");
+  const rows = (await adapterCapabilities()).map(({ adapter, variant, capabilities: can }) => [
+    existsSync(`${root}docs/adapters/${adapter}.md`) ? `[${adapter}](${adapter}.md)` : adapter,
+    variant,
+    can.atomicStep,
+    String(can.acquireRoundTrips),
+    `${figure(can.earlyByMs)} / ${figure(can.lateByMs)}`,
+    can.expiryClock,
+    can.grantsEverything === true ? "has none" : yes(can.durable),
+    yes(can.wakes),
+    yes(can.lists),
+  ]);
+  const head = [
+    "adapter",
+    "with",
+    "atomic step",
+    "round trips",
+    "ends early / late by up to, ms",
+    "expiry clock",
+  ];
+  return table([...head, "keeps locks over a restart", "calls waiters", "lists keys"], rows);
+}
+
+function conformanceTable() {
+  return table(
+    ["case", "only for a backend that"],
+    conformanceCases.map(({ name, needs = [] }) => [name, needs.map((need) => NEEDS[need]).join("; ")]),
+  );
+}
+
+function faultTable() {
+  const range = (bounds, unit) =>
+    bounds === undefined || bounds[1] === 0 ? "" : `${figure(bounds[0])} to ${figure(bounds[1])}${unit}`;
+  const rows = Object.entries(KNOBS).map(([kind, { what, of, ms, forMs, rate }]) => [
+    kind,
+    of,
+    what,
+    [range(ms, " ms"), forMs ? `for ${range(forMs, " ms")}` : "", kind === "pause" ? "" : range(rate, "")]
+      .filter((part) => part !== "")
+      .join(", "),
+  ]);
+  return table(["fault", "of a", "what happens", "knobs"], rows);
+}
+
+const mean = (sum, worlds) => figure(Math.round(sum / worlds));
+
+function insideTable() {
+  const figures = JSON.parse(read("test/sim/figures.json"));
+  const known = Object.keys(INSIDE_PROFILES).filter((name) => figures[name] !== undefined);
+  const rows = known.map((name) => {
+    const { worlds, violated, date, events, faults, leases } = figures[name];
+    const means = [mean(events, worlds), mean(faults, worlds), mean(leases, worlds)];
+    return [name, INSIDE_PROFILES[name].what, figure(worlds), String(violated), date, ...means];
+  });
+  const sum = (of) => known.reduce((total, name) => total + figures[name][of], 0);
+  const means = ["events", "faults", "leases"].map((of) => mean(sum(of), sum("worlds")));
+  rows.push(["**all**", "", figure(sum("worlds")), String(sum("violated")), "", ...means]);
+  const hours = (sum("simulatedMs") / 3_600_000).toFixed(1);
+  const fast = ((100 * sum("fast")) / sum("leases")).toFixed(1);
+  const head = [
+    "profile",
+    "what",
+    "worlds",
+    "with a violation",
+    "run on",
+    "events each",
+    "faults each",
+    "holds each",
+  ];
+  return `${table(head, rows)}\n\n${hours} simulated hours; ${fast} % of the holds were won in one round trip.`;
+}
+
+function outsideTable() {
+  const figures = JSON.parse(read("test/sim/figures.json"));
+  const rows = Object.entries(OUTSIDE_PROFILES).flatMap(([name, { what, broken, notPromised }]) => {
+    if (figures[name] === undefined) return [];
+    const { worlds, violated, excused } = figures[name];
+    const rates = notPromised.map((promise) => {
+      return `${promise}: ${((100 * (excused[promise] ?? 0)) / worlds).toFixed(2)} %`;
+    });
+    return [[name, broken, what, figure(worlds), rates.join(", "), String(violated)]];
+  });
+  const head = [
+    "profile",
+    "breaks",
+    "what",
+    "worlds",
+    "not promised, and broken in",
+    "with a violation of the rest",
+  ];
+  return table(head, rows);
+}
+
+function mutantTable() {
+  const finds = JSON.parse(read("test/sim/mutant-findings.json"));
+  const rows = MUTANTS.map(({ name, edits, profile, worlds }) => {
+    const find = finds.find((each) => each.name === name);
+    const files = [...new Set(edits.map(({ file }) => `\`${file}.ts\``))].join(", ");
+    return [
+      name,
+      files,
+      profile,
+      figure(worlds),
+      find?.checker ?? "",
+      find === undefined ? "" : figure(find.world),
+    ];
+  });
+  return table(
+    ["missing rule", "planted in", "profile", "budget in worlds", "seen by", "first in world"],
+    rows,
+  );
+}
+
 let stale = 0;
 for (const [page, parts] of Object.entries(PAGES)) {
   const before = read(page);
@@ -221,7 +370,8 @@ for (const [page, parts] of Object.entries(PAGES)) {
   for (const [part, make] of Object.entries(parts)) {
     const span = new RegExp(`(<!-- generated: ${part} -->\\n)[\\s\\S]*?(<!-- end -->)`);
     if (!span.test(after)) throw new Error(`${page} has no place for ${part}`);
-    after = after.replace(span, (_, start, end) => `${start}\n${make()}\n\n${end}`);
+    const text = await make();
+    after = after.replace(span, (_, start, end) => `${start}\n${text}\n\n${end}`);
   }
   after = await format(after, { filepath: `${root}${page}`, printWidth: 110 });
   if (after === before) continue;

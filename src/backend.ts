@@ -40,6 +40,8 @@ export interface Capabilities {
   readonly lists: boolean;
   /** Whether it calls those who wait for a key when it is free; see {@link BackendSession.watch}. Default false. */
   readonly wakes?: boolean;
+  /** It excludes nobody, so that it must be the only backend of its locker. Default false; true for `noop()` alone. */
+  readonly grantsEverything?: boolean;
   /** What makes one operation one atomic step on the store, in a few words. For people. */
   readonly atomicStep: string;
   /** Round trips of an acquire of a free key, on a connection that is in use. */

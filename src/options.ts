@@ -356,6 +356,10 @@ function resolveBackends(backends: readonly Backend[]): readonly Backend[] {
     if (typeof backend?.open !== "function" || typeof backend.name !== "string") {
       throw new InvalidOptionError(`backends[${i}]`, "a backend, such as redis(client) or memory()", backend);
     }
+    if (list.length > 1 && backend.capabilities.grantsEverything === true) {
+      const rule = `without ${backend.name}, or nothing else: it grants everything, and in a quorum it would vote for two holders`;
+      throw new InvalidOptionError(`backends[${i}]`, rule, backend);
+    }
     for (const other of list.slice(0, i)) {
       if (other === backend || other.client === backend.client) {
         throw new SameBackendError([other.name, backend.name], "made from the same client");

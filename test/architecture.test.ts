@@ -89,6 +89,12 @@ const RULES: readonly {
     types: /^(backend$|engine\/)/,
   },
   {
+    row: "adapter.ts",
+    of: /^adapter$/,
+    may: /^(engine\/record$|adapters\/shared\/)/,
+    types: /^(backend$|engine\/)/,
+  },
+  {
     row: "testing/",
     of: /^testing(\/|$)/,
     may: /^(testing\/|errors$|engine\/(time|token)$)/,
@@ -214,6 +220,8 @@ describe("importing the package", () => {
     "adapters/zookeeper.js",
     "adapters/mongodb.js",
     "adapters/memory.js",
+    "adapters/noop.js",
+    "adapter.js",
     "testing/index.js",
     "config/index.js",
   ])("loads no client: dist/%s", (entry) => {

@@ -1,11 +1,13 @@
-/** Redis and Valkey through an ioredis client: single server, Sentinel or Cluster. */
+/** Redis and Valkey through an ioredis client (single server, Sentinel or Cluster) or a node-redis one (single server). */
 import type { Backend, BackendSession, Capabilities, Deployment } from "../backend.js";
 import { BackendError, InvalidOptionError, refuseUnknownOptions } from "../errors.js";
 import { nameOf, type RedisLike } from "./redis/client.js";
+import { fromNodeRedis, isNodeRedis, type NodeRedisLike } from "./redis/node-redis.js";
 import { openSession } from "./redis/session.js";
 
 export { recommendedRedisOptions } from "./redis/client.js";
 export type { RecommendedRedisOptions, RedisLike } from "./redis/client.js";
+export type { NodeRedisLike } from "./redis/node-redis.js";
 
 /** Options of {@link redis}. */
 export interface RedisBackendOptions {
@@ -31,7 +33,8 @@ const LATE_BY_MS = 2;
 /**
  * A backend on one Redis 7+ or Valkey server (or one Sentinel group, or one Cluster), through the caller's ioredis
  * client, which is never closed or reconfigured. Where its settings are unsafe for a lock (a stock `new Redis()`), the
- * backend uses a duplicate of its own with {@link recommendedRedisOptions}, and closes that one.
+ * backend uses a duplicate of its own with {@link recommendedRedisOptions}, and closes that one. A client of node-redis
+ * (`createClient()` of the package `redis`, 5 or 6) is always duplicated, and need not be connected.
  *
  * @example
  * ```ts
@@ -46,10 +49,8 @@ const LATE_BY_MS = 2;
  *
  * @throws InvalidOptionError
  */
-export function redis(client: RedisLike, options: RedisBackendOptions = {}): Backend {
-  if (typeof client?.evalsha !== "function" || typeof client.duplicate !== "function") {
-    throw new InvalidOptionError("redis(client)", "an ioredis client (Redis or Cluster)", client);
-  }
+export function redis(client: RedisLike | NodeRedisLike, options: RedisBackendOptions = {}): Backend {
+  const spoken = spokenBy(client);
   refuseUnknownOptions(options, OPTIONS, "the options of redis()");
   const { durable = false, prefix = "ql" } = options;
   if (typeof durable !== "boolean")
@@ -57,7 +58,7 @@ export function redis(client: RedisLike, options: RedisBackendOptions = {}): Bac
   if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
     throw new InvalidOptionError("redis(…, { prefix })", "1 to 32 letters, digits, `_` or `-`", prefix);
   }
-  const name = options.name ?? nameOf(client);
+  const name = options.name ?? nameOf(spoken);
   if (typeof name !== "string" || name === "") {
     throw new InvalidOptionError("redis(…, { name })", "a non-empty string", name);
   }
@@ -67,8 +68,8 @@ export function redis(client: RedisLike, options: RedisBackendOptions = {}): Bac
     expiryClock: "wall",
     durable,
     // A Cluster would have to be scanned master by master, while slots move.
-    lists: !client.isCluster,
-    wakes: !client.isCluster && client.subscribe !== undefined,
+    lists: !spoken.isCluster,
+    wakes: !spoken.isCluster && spoken.subscribe !== undefined,
     atomicStep: "one Lua script",
     acquireRoundTrips: 1,
   };
@@ -78,13 +79,26 @@ export function redis(client: RedisLike, options: RedisBackendOptions = {}): Bac
     capabilities,
     client,
     open(deployment: Deployment): BackendSession {
-      if (client.isCluster && !durable && deployment.restartGuard !== "off") {
+      if (spoken.isCluster && !durable && deployment.restartGuard !== "off") {
         const what =
           "a Redis Cluster has no one mark that tells whether its memory is new. Say durable: true if every master " +
           'acknowledges only what survives a restart, or restartGuard: "off", or use independent servers instead';
         throw new BackendError("BACKEND_MARK_UNREADABLE", { backend: name, what });
       }
-      return openSession(client, { name, prefix, durable, deployment });
+      return openSession(spoken, { name, prefix, durable, deployment });
     },
   };
+}
+
+/** The client as the adapter speaks to it. */
+function spokenBy(user: RedisLike | NodeRedisLike): RedisLike {
+  if (typeof user === "object" && user !== null && isNodeRedis(user)) return fromNodeRedis(user);
+  if (typeof user?.evalsha !== "function" || typeof user.duplicate !== "function") {
+    throw new InvalidOptionError(
+      "redis(client)",
+      "an ioredis client (Redis or Cluster) or a node-redis one",
+      user,
+    );
+  }
+  return user;
 }

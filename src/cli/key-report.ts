@@ -7,7 +7,7 @@ import { faultHint } from "./explain.js";
 import { formatMs } from "./duration.js";
 import { tokenText, wholeMs } from "./json.js";
 import { keyText } from "./key-text.js";
-import { coloursOfStdout } from "./terminal.js";
+import { coloursOfStdout, wrapped } from "./terminal.js";
 
 /** Throws `CONFIG_MISMATCH` or `SAME_BACKEND` where the backends are not what the options say: nothing can be told then. */
 export function refuseWrongSet({ views }: Pick<KeyReport, "views">): void {
@@ -34,6 +34,14 @@ export function cannotTell({ key, views }: KeyReport): CommandLineError {
   return new CommandLineError(EXIT.unavailable, line);
 }
 
+/** All of it: the state and what it means, a line for each backend, and what may need a word. */
+export function reportText(report: KeyReport): string {
+  const { dim } = coloursOfStdout();
+  const ghost = report.views.some((view) => view.kind === "locked" && view.role === "ghost");
+  const note = "A ghost was stored too late to count, or is left over; it ends by itself.";
+  return [wrapped(stateText(report)), ...viewLines(report), ...(ghost ? [dim(note)] : [])].join("\n");
+}
+
 /** The state in one line, with what it means. */
 export function stateText(report: KeyReport): string {
   return `${painted(report)} ${meaning(report)}`;
@@ -46,7 +54,7 @@ export function viewLines({ views }: KeyReport): readonly string[] {
 }
 
 /** The word for a state, in its colour. */
-export function painted({ state, key }: KeyReport): string {
+function painted({ state, key }: KeyReport): string {
   const { bold, good, doubtful, bad } = coloursOfStdout();
   const paint = {
     held: good,
@@ -55,7 +63,7 @@ export function painted({ state, key }: KeyReport): string {
     orphan: doubtful,
     unknown: bad,
   }[state];
-  return `${bold(keyText(key))} is ${paint(state)}:`;
+  return `${bold(keyText(key))} is ${paint(state === "orphan" ? "an orphan" : state)}:`;
 }
 
 function meaning(report: KeyReport): string {
@@ -97,13 +105,13 @@ function meaning(report: KeyReport): string {
 const ROLES = {
   holder: "the holder's",
   "possible-holder": "perhaps the holder's",
-  ghost: "a ghost: too few to hold, ends by itself",
-  rival: "a rival's: too few to hold",
-  orphan: "an orphan's: too few to hold",
+  ghost: "a ghost's",
+  rival: "a rival's",
+  orphan: "an orphan's",
 } as const;
 
 /** What one backend has, in words. */
-export function viewText(view: BackendView): string {
+function viewText(view: BackendView): string {
   const { good, dim, doubtful, bad } = coloursOfStdout();
   if (view.kind === "fault")
     return bad(`failed: ${view.error.message.replace(`backend ${view.backend}: `, "")}`);

@@ -95,9 +95,15 @@ function standingOf(each: BackendExamination, all: readonly BackendExamination[]
   const { status, sameServerAs } = each;
   const before = all.slice(0, all.indexOf(each));
   if (before.some(({ backend }) => sameServerAs.includes(backend))) return "twin";
-  if (status === undefined) return "new";
+  if (all.every(isNew) || status === undefined) return "new";
   if (status.kind === "reply") return status.reply.kind === "in-service" ? "votes" : "quarantined";
   return each.latencyMs === undefined ? "unreachable" : "refused";
+}
+
+/** Nobody used it yet, or nobody knows of it. */
+function isNew({ status }: BackendExamination): boolean {
+  if (status === undefined) return true;
+  return status.kind === "reply" && status.reply.kind === "quarantined" && !status.reply.joined;
 }
 
 interface Circumstances {
@@ -134,7 +140,9 @@ function serviceNotes(
         );
       return note(
         "good",
-        "new: never used; the first use writes a mark with the number of backends, quorum, max TTL that it is given",
+        each.status === undefined
+          ? "new: never used; the first use writes a mark with the number of backends, quorum, max TTL that it is given"
+          : "new: not in service yet",
         restartGuard === "strict" ? "run quorum-lock init with these options, once" : undefined,
       );
     case "refused":

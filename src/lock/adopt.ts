@@ -68,6 +68,7 @@ export async function adoptGrant(
     lateGrants: 0,
     denials: 0,
     untouched: 0,
+    recreated: 0,
   };
   let given: Grant | undefined;
   const grant: Grant = {

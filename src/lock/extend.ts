@@ -51,6 +51,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
     function onReply(link: Link, reply: ExtendReply): void {
       const refused = contact.answered(link, contactClock, reply);
       note(link, refused ?? reply);
+      if (reply.kind === "recreated") claim.recreated |= 1 << link.index;
       if (reply.kind === "extended" || reply.kind === "recreated") {
         // Created anew behind a release that may have found the lock of before, and said so.
         if (request.isOver() && reply.kind === "recreated") link.owe(releaseDebt(system, claim));

@@ -61,10 +61,14 @@ export function createLeases({ quorum, system, reporter, resolved }: LeasesConte
   };
 }
 
-/** What is wrong with a single backend that forgets. */
+/** What is wrong with a single backend that forgets, or is no lock at all. */
 function loneBackendText({ backends, deployment }: ResolvedOptions): string | undefined {
   const [only] = backends;
-  if (backends.length > 1 || only === undefined || only.capabilities.durable) return undefined;
+  if (backends.length > 1 || only === undefined) return undefined;
+  if (only.capabilities.grantsEverything === true) {
+    return `${only.name} grants everything and excludes nobody: nothing is locked. It is for tests and development only`;
+  }
+  if (only.capabilities.durable) return undefined;
   if (deployment.restartGuard !== "auto") return undefined;
   return (
     `${only.name} is the only backend and forgets its locks when it restarts: a restart under a held lock cannot be ` +

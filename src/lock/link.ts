@@ -18,8 +18,10 @@ const OF_ONE_KEY: ReadonlySet<BackendErrorCode> = new Set(["BACKEND_WRONG_TYPE",
 
 /** Something that a backend must still be told. */
 export interface Debt {
-  /** Two debts with the same id are one. */
+  /** Two debts with the same id are one, unless {@link Debt.anew}. */
   readonly id: string;
+  /** What happened since it was last sent may have undone it: it is sent once more even if that is not answered yet. */
+  readonly anew?: boolean;
   /** When it no longer matters. */
   readonly until: Instant;
   readonly pay: (session: BackendSession) => Promise<unknown>;
@@ -145,8 +147,9 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   }
 
   function owe(debt: Debt): void {
-    if (closed || debts.has(debt.id)) return;
-    if (debts.size >= DEBTS_MAX) {
+    const known = debts.has(debt.id);
+    if (closed || (known && debt.anew !== true)) return;
+    if (!known && debts.size >= DEBTS_MAX) {
       for (const oldest of debts.keys()) {
         debts.delete(oldest);
         break;

@@ -82,7 +82,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   const { key, ttlMs } = request;
   const owner = system.newOwner();
   const proposal = system.propose();
-  const claim: Claim = { key, owner, ttlMsMax: ttlMs, lateGrants: 0, denials: 0, untouched: 0 };
+  const claim: Claim = { key, owner, ttlMsMax: ttlMs, lateGrants: 0, denials: 0, untouched: 0, recreated: 0 };
   const startedAt = system.now();
   const sentAt = contact.clock();
   const answers = new Array<AcquireReply | BackendError | undefined>(links.length).fill(undefined);

@@ -16,12 +16,16 @@ export interface Claim {
   denials: number;
   /** Bit i: nothing that could lock was ever sent to backend i, so that it has nothing to release. */
   untouched: number;
+  /** Bit i: an extension created the lock anew on backend i, perhaps ahead of its acquire that is still on its way. */
+  recreated: number;
 }
 
 /** A release that is sent until it was answered, or until the lock must have ended by itself. */
 export function releaseDebt(system: System, claim: Claim): Debt {
   return {
     id: `release ${claim.owner}`,
+    // Two requests that were executed late may each have made the lock anew, with the release of the first in between.
+    anew: true,
     // A request that is still on its way may be executed any time; twice the TTL covers all but the oddest network.
     until: after(system.now(), 2 * claim.ttlMsMax),
     pay: (session) => session.release(claim.key, claim.owner),
@@ -30,11 +34,13 @@ export function releaseDebt(system: System, claim: Claim): Debt {
 
 /**
  * Takes note of a grant that came after its claim was given up. On most connections the release behind it has taken
- * it back already; only where that release found nothing was it executed first, and must be sent again.
+ * it back already; only where that release found nothing, or may have found what an extension had created anew, was it executed first, and
+ * must be sent again.
  */
 export function grantedLate(system: System, claim: Claim, link: Link): void {
-  claim.lateGrants |= 1 << link.index;
-  if ((claim.denials & (1 << link.index)) !== 0) link.owe(releaseDebt(system, claim));
+  const bit = 1 << link.index;
+  claim.lateGrants |= bit;
+  if (((claim.denials | claim.recreated) & bit) !== 0) link.owe(releaseDebt(system, claim));
 }
 
 /** Takes note that a backend had nothing to release; see {@link grantedLate}. */

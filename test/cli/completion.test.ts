@@ -97,8 +97,7 @@ describe("completion in zsh", () => {
   const hasZsh = spawnSync("zsh", ["--version"]).status === 0;
   if (!hasZsh)
     console.warn("no zsh here: its completion is only parsed, not typed into (Debian: apt-get install zsh)");
-  test("works when it is typed into an interactive zsh, where there is one", async ({ folder }) => {
-    if (!hasZsh) return;
+  test.skipIf(!hasZsh)("works when it is typed into an interactive zsh", async ({ folder }) => {
     // As a file in a folder of $fpath, the other way than sourcing.
     const functions = join(folder, "functions");
     mkdirSync(functions);

@@ -1,9 +1,10 @@
 // Three servers that a whole test file shares, with holders and leftovers on them.
+import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll } from "vitest";
 import type { ServerName } from "../../scripts/servers.mjs";
 import { startRedises, type RunningRedis } from "../servers/redis-server.ts";
 import { waitUntil } from "../servers/wait-until.ts";
-import type { RunningCli } from "./running-cli.ts";
+import { MAIN, type RunningCli } from "./running-cli.ts";
 
 export interface Deployment {
   readonly servers: readonly RunningRedis[];
@@ -18,13 +19,14 @@ export interface Deployment {
 /** Of locks that nobody holds any more. */
 export const OTHER = "0123456789abcdef0123456789abcdef";
 
-/** Started before the tests of the block that calls it, and stopped after them. */
+/** Three in service. Started before the tests of the block that calls it, and stopped after them. */
 export function useDeployment(server: ServerName): Deployment {
   const servers: RunningRedis[] = [];
   const backends: string[] = [];
   beforeAll(async () => {
     servers.push(...(await startRedises(3, { server })));
     backends.push(...servers.flatMap(({ url }, i) => ["--backend", `${url}?name=${"abc"[i]}`]));
+    execFileSync(process.execPath, [MAIN, "init", ...backends], { timeout: 30_000 });
   });
   afterAll(() => Promise.all(servers.map((each) => each.stop())));
   return {

@@ -53,6 +53,24 @@ describe("a grant that comes late", () => {
     expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
   });
 
+  it("to a lease that an extension had created there anew ahead of it is released too, though its release found a lock", async () => {
+    const stage = createStage();
+    const { locker, links } = await startedClient(stage);
+    links[0]?.setDelay(SLOW);
+    const acquiring = locker.acquire("key", { ttlMs: 10_000 });
+    await stage.time.advance(1);
+    links[0]?.setDelay(QUICK);
+    const lease = await stage.wait(acquiring);
+    await stage.wait(lease.extend());
+    await stage.time.advance(20);
+    expect((await stage.owners("key"))[0]).toBeDefined();
+    expect(await stage.wait(lease.release())).toBe("released");
+    await stage.time.advance(10);
+    expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
+    await stage.time.advance(400);
+    expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
+  });
+
   it("to an attempt that was aborted is released too", async () => {
     const stage = createStage();
     const { locker, links } = await startedClient(stage);
@@ -110,6 +128,35 @@ describe("an extension that comes late", () => {
     await stage.time.advance(100);
     expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
     await stage.time.advance(400);
+    expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
+  });
+
+  it("and created the lock anew is released also when the release for an earlier one is not answered yet", async () => {
+    const stage = createStage();
+    const { locker, links } = await startedClient(stage);
+    const [link] = links;
+    link?.loseRequests(1);
+    const lease = await stage.wait(locker.acquire("key", { ttlMs: 10_000 }));
+    link?.loseRequests(0);
+    for (const arrivesMs of [300, 320]) {
+      link?.setDelay({ toMs: [arrivesMs, arrivesMs], backMs: [1, 1] });
+      await stage.wait(lease.extend());
+    }
+    link?.setDelay({ toMs: [1, 1], backMs: [1, 1] });
+    expect(await stage.wait(lease.release())).toBe("released");
+    await stage.time.advance(290);
+    // The first extension makes the lock anew; the answer to the release that it causes takes long.
+    let waitedMs = 0;
+    for (; (await stage.owners("key"))[0] === undefined; waitedMs++) {
+      expect(waitedMs).toBeLessThan(20);
+      await stage.time.advance(1);
+    }
+    await stage.time.advance(1.5);
+    link?.setDelay({ toMs: [1, 1], backMs: [200, 200] });
+    await stage.time.advance(5);
+    expect((await stage.owners("key"))[0]).toBeUndefined();
+    link?.setDelay({ toMs: [1, 1], backMs: [1, 1] });
+    await stage.time.advance(100);
     expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
   });
 

@@ -24,6 +24,7 @@ describe("the package, installed without any client", () => {
     await project.write(
       "all.mjs",
       `for (const entry of ["quorum-lock", "quorum-lock/redis", "quorum-lock/memory", "quorum-lock/testing",
+         "quorum-lock/noop", "quorum-lock/adapter",
          "quorum-lock/guard/postgres", "quorum-lock/guard/mysql", "quorum-lock/guard/redis", "quorum-lock/guard/http"]) {
          const names = Object.keys(await import(entry));
          if (names.length === 0) throw new Error(entry + " exports nothing");

@@ -1,9 +1,10 @@
 /** The conformance list over real servers, in real time: volatile with a lost memory, and durable over real restarts. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ServerName } from "../../scripts/servers.mjs";
 import { conformanceCases, missingNeeds, type ConformanceCase } from "../../src/testing/conformance.js";
 import { describeWithServer } from "../servers/needs.ts";
 import { startRedis, type RunningRedis } from "../servers/redis-server.ts";
-import { redisContext, type Where } from "./context.ts";
+import { redisContext, type ClientName, type Where } from "./context.ts";
 import { SERVERS } from "./kit.ts";
 
 const TOLERANCE_MS = 250;
@@ -23,8 +24,14 @@ function disturbs({ needs = [] }: ConformanceCase): boolean {
   return needs.includes("restart-lost") || needs.includes("restart-kept");
 }
 
-for (const name of SERVERS) {
-  await describeWithServer(name, "the conformance list", (serverName) => {
+const WAYS: readonly (readonly [name: ServerName, by: ClientName])[] = [
+  ...SERVERS.map((name) => [name, "ioredis"] as const),
+  ["redis-7", "node-redis 6"],
+  ["redis-7", "node-redis 5"],
+];
+
+for (const [name, by] of WAYS) {
+  await describeWithServer(name, `the conformance list, through ${by}`, (serverName) => {
     for (const durable of [false, true]) {
       describe.concurrent(durable ? "durable" : "volatile", () => {
         let shared: RunningRedis;
@@ -38,12 +45,12 @@ for (const name of SERVERS) {
           if (each.needs?.includes(durable ? "volatile" : "durable") === true) continue;
           it(each.name, async () => {
             if (!disturbs(each)) {
-              await run(each, { server: shared, durable });
+              await run(each, { server: shared, by, durable });
               return;
             }
             const server = await startRedis({ server: serverName, appendOnly: "always" });
             try {
-              await run(each, { server, durable });
+              await run(each, { server, by, durable });
             } finally {
               await server.stop();
             }

@@ -1,6 +1,13 @@
 /** A place for conformance cases and the fuzz on a real server. */
 import { Redis } from "ioredis";
-import { redis, recommendedRedisOptions } from "../../src/adapters/redis.js";
+import { createClient } from "redis";
+import { createClient as createClient5 } from "redis-5";
+import {
+  redis,
+  recommendedRedisOptions,
+  type NodeRedisLike,
+  type RedisLike,
+} from "../../src/adapters/redis.js";
 import type { BackendSession } from "../../src/backend.js";
 import type { ConformanceContext } from "../../src/testing/conformance.js";
 import type { RunningRedis } from "../servers/redis-server.ts";
@@ -18,21 +25,38 @@ const DEPLOYMENT = {
 
 let made = 0;
 
+/** Clients of users. Those of node-redis are not connected: the backend works on a duplicate. */
+const CLIENTS = {
+  ioredis: (port: number) => {
+    const client = new Redis({ host: "127.0.0.1", port, ...recommendedRedisOptions() });
+    client.on("error", () => undefined);
+    return { client, close: () => client.disconnect() };
+  },
+  "node-redis 6": (port: number) => unconnected(createClient({ socket: { host: "127.0.0.1", port } })),
+  "node-redis 5": (port: number) => unconnected(createClient5({ url: `redis://127.0.0.1:${port}` })),
+} satisfies Record<string, (port: number) => { client: RedisLike | NodeRedisLike; close: () => void }>;
+export type ClientName = keyof typeof CLIENTS;
+
+function unconnected(client: NodeRedisLike): { client: NodeRedisLike; close: () => void } {
+  return { client, close: () => undefined };
+}
+
 /** Which server, and how it is to be used. */
 export interface Where {
   readonly server: RunningRedis;
+  /** Default "ioredis". */
+  readonly by?: ClientName;
   readonly durable: boolean;
   readonly toleranceMs: number;
 }
 
 /** A prefix of its own for each, so that no case sees the mark of another one. */
-export function redisContext({ server, durable, toleranceMs }: Where): {
+export function redisContext({ server, by = "ioredis", durable, toleranceMs }: Where): {
   readonly context: ConformanceContext;
   readonly close: () => Promise<void>;
 } {
   const prefix = `case${++made}`;
-  const client = new Redis({ host: "127.0.0.1", port: server.port, ...recommendedRedisOptions() });
-  client.on("error", () => undefined);
+  const { client, close } = CLIENTS[by](server.port);
   const backend = redis(client, { prefix, durable });
   const sessions: BackendSession[] = [];
   let lastProposal = BigInt(Date.now()) * 1000n;
@@ -58,7 +82,7 @@ export function redisContext({ server, durable, toleranceMs }: Where): {
     context,
     async close() {
       await Promise.all(sessions.map((session) => session.close()));
-      client.disconnect();
+      close();
     },
   };
 }

@@ -1,8 +1,19 @@
 /** Compiled only: `tsc -p tsconfig.json` fails when the public types are not what the documentation says. */
 import type { Cluster, Redis } from "ioredis";
 import type { Logger as Pino } from "pino";
+import type { RedisClientType, RedisClusterType, RedisSentinelType } from "redis";
+import type { RedisClientType as RedisClientType5 } from "redis-5";
+import {
+  openCasSession,
+  type parseRecord,
+  type CasStore,
+  type KeptKey,
+  type Look,
+  type MarkLook,
+} from "../../src/adapter.js";
 import { memory, type MemoryBackend } from "../../src/adapters/memory.js";
-import { redis, type RedisLike } from "../../src/adapters/redis.js";
+import { noop } from "../../src/adapters/noop.js";
+import { redis, type NodeRedisLike, type RedisLike } from "../../src/adapters/redis.js";
 import {
   createHighWaterMarks,
   createLocker,
@@ -289,4 +300,39 @@ export function testing(): void {
   const backend: MemoryBackend = memory({ clock: time.backendClock() });
   const broken: FaultyBackend = faulty(backend, { sleep: time.sleep });
   createLocker({ backends: [broken, custom()], system });
+}
+
+export function moreClients(): void {
+  same<ReturnType<typeof redis>, Backend>(true);
+  redis(some<RedisClientType>());
+  redis(some<RedisClientType5>(), { durable: true });
+  redis(some<NodeRedisLike>());
+  // @ts-expect-error -- a Cluster of node-redis takes other parameters
+  redis(some<RedisClusterType>());
+  // @ts-expect-error -- and so does a Sentinel
+  redis(some<RedisSentinelType>());
+  same<ReturnType<typeof noop>, Backend>(true);
+  // @ts-expect-error -- no such option
+  noop({ silent: true });
+}
+
+export function ownAdapters(deployment: Parameters<Backend["open"]>[0]): void {
+  interface Revision {
+    readonly revision: bigint;
+  }
+  const store = some<CasStore<Revision>>();
+  const session = openCasSession(store, { name: "n", durable: true, deployment, markPlace: "the key mark" });
+  same<typeof session, BackendSession>(true);
+  same<Awaited<ReturnType<typeof store.look>>, Look<Revision>>(true);
+  same<NonNullable<MarkLook<Revision>["mark"]>["version"], Revision>(true);
+  same<ReturnType<typeof parseRecord>, KeptKey>(true);
+  // @ts-expect-error -- where the mark lies must be said
+  openCasSession(store, { name: "n", durable: true, deployment });
+  // @ts-expect-error -- a store without putMark is none
+  openCasSession(some<Omit<CasStore<Revision>, "putMark">>(), {
+    name: "n",
+    durable: true,
+    deployment,
+    markPlace: "m",
+  });
 }

@@ -20,11 +20,23 @@ const ON_KEYS: Readonly<Record<string, readonly ("lock" | "counter" | "mark")[]>
 };
 /** What a command needs behind its key to be well-formed; never executed. */
 const TAIL: Readonly<Record<string, string>> = { set: " v", pexpire: " 1", evalsha: " s 0", eval: " s 0" };
-/** What an operator's commands need in addition. */
-const FOR_OPERATORS = [
-  ["scan 0", "list needs +scan"],
-  ["config get appendfsync", "check needs +config|get to see whether it is durable"],
-] as const;
+/** What is worth having in addition, and what goes without it. */
+function extras({ prefix, keyPrefix }: Stored): readonly (readonly [question: string, without: string])[] {
+  const line = `${keyPrefix}{${prefix}:quorum-lock-check}:w`;
+  const uncalled =
+    "waiters are not called when a lock is free, and ask now and then (docs/adapters/redis.md)";
+  return [
+    ["scan 0", "list needs +scan"],
+    ["config get appendfsync", "check needs +config|get to see whether it is durable"],
+    [`subscribe ${prefix}:i:x`, uncalled],
+    [`publish ${prefix}:i:x m`, uncalled],
+    [`zadd ${line} 1 t`, uncalled],
+    [`zrem ${line} t`, uncalled],
+    [`zpopmin ${line}`, uncalled],
+    [`zrange ${line} 0 0`, uncalled],
+  ];
+}
+
 /** What no lock needs and what could do harm to one. */
 const BEYOND = [
   ["flushall", "flushall"],
@@ -34,7 +46,7 @@ const BEYOND = [
 
 /** Commands to ask about, in the order of {@link accessFinding}; each a text with blanks between its words. */
 export function accessQuestions(stored: Stored): readonly string[] {
-  return [...needed(stored), ...FOR_OPERATORS.map(([text]) => text), ...BEYOND.map(([text]) => text)];
+  return [...needed(stored), ...extras(stored).map(([text]) => text), ...BEYOND.map(([text]) => text)];
 }
 
 /** What the answers mean: a "1" for each command that the user may run, else a "0"; "" where the server cannot tell. */
@@ -64,8 +76,16 @@ export function accessFinding(stored: Stored, user: string, answers: string): Fi
       remedy: `use a user of its own: ${rule(stored)}`,
     };
   }
-  const lacking = FOR_OPERATORS.filter(([question]) => !may(question)).map(([, what]) => `; ${what}`);
-  return { level: "good", topic, text: `user ${user} may do what a lock needs, not more${lacking.join("")}` };
+  const lacking = new Set(
+    extras(stored)
+      .filter(([question]) => !may(question))
+      .map(([, without]) => `; ${without}`),
+  );
+  return {
+    level: "good",
+    topic,
+    text: `user ${user} may do what a lock needs, not more${[...lacking].join("")}`,
+  };
 }
 
 /** The least ACL rule. */

@@ -1,4 +1,4 @@
-/** What a failed command of an ioredis client means for the lock. */
+/** What a failed command of a client means for the lock: one of ioredis, or of node-redis behind the same names. */
 import { BackendError, type BackendErrorCode } from "../../errors.js";
 
 /** First words of error replies. All of them are sure to have changed nothing, but for OOM and the last two. */
@@ -14,12 +14,16 @@ const REPLIES: ReadonlyMap<string, { readonly code: BackendErrorCode; readonly w
   ["WRONGTYPE", { code: "BACKEND_WRONG_TYPE", what: "something else is stored under a key of the lock" }],
 ]);
 
+/** What a node-redis client without a connection says. */
+export const OFFLINE = "The client is offline";
+
 const NOT_SENT = new Set([
+  OFFLINE,
   "Stream isn't writeable and enableOfflineQueue options is false",
   "Cluster isn't ready and enableOfflineQueue options is false",
 ]);
 
-/** The typed form of what ioredis rejected with. `lastError` is what its connection last reported. */
+/** The typed form of what the client rejected with. `lastError` is what its connection last reported. */
 export function faultOf(backend: string, error: unknown, lastError: unknown): BackendError {
   const message = messageOf(error);
   if (NOT_SENT.has(message)) return notConnected(backend, lastError);

@@ -5,7 +5,7 @@ import { readCommonSettings, readKey } from "../common-options.js";
 import { confirm } from "../confirm.js";
 import { EXIT } from "../exit-codes.js";
 import { keyText } from "../key-text.js";
-import { refuseWrongSet, stateText, viewLines } from "../key-report.js";
+import { refuseWrongSet, reportText } from "../key-report.js";
 import { withLocker } from "../open-locker.js";
 import { usage } from "../parse-arguments.js";
 import { print, wrapped } from "../terminal.js";
@@ -27,7 +27,7 @@ export const release: Run = command(COMMANDS.release, async (given) => {
       print(`${keyText(key)} is free: there is nothing to release`);
       return EXIT.ok.code;
     }
-    print([wrapped(stateText(before)), ...viewLines(before)].join("\n"));
+    print(reportText(before));
     await confirm("release", given, `${wrapped(WARNING)}\nRelease it by force?`);
     const { backends } = await locker.forceRelease(key);
     const missed = backends.flatMap((each) => (each.outcome === "fault" ? [each.backend] : []));

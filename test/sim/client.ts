@@ -1,0 +1,258 @@
+/** One client process with its lockers, and what its workers do with them. */
+import {
+  createLocker,
+  guardInProcess,
+  NoQuorumError,
+  type HandOver,
+  type HighWaterMarks,
+  type Locker,
+} from "../../src/index.js";
+import type { HeldLease } from "../../src/lock/lease.js";
+import type { LeaseRecord } from "./history.js";
+import type { Dice, Kernel } from "./kernel.js";
+import { createPath, type Path } from "./network.js";
+import type { ClientPlan, Plan } from "./plan.js";
+import { createSimProcess, type SimProcess } from "./process.js";
+import type { Profile } from "./profiles.js";
+import type { Recorder } from "./recorder.js";
+import type { Server } from "./server.js";
+
+/** The world around a client. */
+export interface Surroundings {
+  readonly kernel: Kernel;
+  readonly servers: readonly Server[];
+  readonly recorder: Recorder;
+  readonly plan: Plan;
+  readonly profile: Profile;
+  /** The guarded resource of every key. */
+  readonly marks: HighWaterMarks;
+  /** Leases on their way from one worker to another. */
+  readonly handOvers: HandOver[];
+  /** Workers take no new lease. */
+  readonly isOver: () => boolean;
+}
+
+/** A client. */
+export interface Client {
+  readonly process: SimProcess;
+  readonly paths: readonly Path[];
+  readonly lockers: readonly Locker[];
+  /** Signals that callers gave to acquires. */
+  readonly signals: readonly AbortSignal[];
+  /** Starts its workers. */
+  employ(): void;
+  /** How many workers have not ended. */
+  working(): number;
+  /** Closes one of its lockers; its workers go on with a new one. */
+  reopen(which: number): void;
+  heal(): void;
+  close(): Promise<void>;
+  crash(): void;
+}
+
+export function createClient(surroundings: Surroundings, name: string, own: ClientPlan): Client {
+  const { kernel, servers, recorder, plan } = surroundings;
+  const process = createSimProcess(kernel, name, own.clocks);
+  const dice = kernel.dice();
+  const paths = servers.map((server) =>
+    createPath(kernel, {
+      process,
+      server,
+      hopMsMax: dice.between(1, plan.hopMsMax),
+      inOrder: plan.inOrder,
+      calls: plan.calls,
+      watcher: { sent: (operation, args) => recorder.sent(process, operation, args) },
+    }),
+  );
+  const signals: AbortSignal[] = [];
+  const lockers = own.workers.map(() => open());
+  let working = 0;
+  let closed = false;
+
+  function open(): Locker {
+    const locker = createLocker({
+      backends: paths.map((path) => path.connect()),
+      system: process.system,
+      ttlMs: Math.ceil(plan.maxTtlMs / 2),
+      maxTtlMs: plan.maxTtlMs,
+      clockSkewMs: plan.clockSkewMs,
+      driftPpm: plan.driftPpm,
+      ...(plan.quorum === undefined ? {} : { quorum: plan.quorum }),
+      restartGuard: plan.guard,
+      retryDelayMsMin: own.retryDelayMs[0],
+      retryDelayMsMax: own.retryDelayMs[1],
+    });
+    locker.on("acquired", (event) => recorder.acquired(process, event));
+    locker.on("adopted", (event) => recorder.adopted(process, event));
+    locker.on("extended", (event) => recorder.extended(process, event));
+    locker.on("lost", (event) => recorder.lost(process, event));
+    return locker;
+  }
+
+  return {
+    process,
+    paths,
+    lockers,
+    signals,
+    employ(): void {
+      own.workers.forEach((workers, i) => {
+        for (let left = workers; left > 0; left--) {
+          working++;
+          const worker = createWorker(surroundings, {
+            process,
+            dice: kernel.dice(),
+            signals,
+            // A closed one is replaced under it.
+            locker: () => lockers[i] as Locker,
+            isClosed: () => closed,
+          });
+          void worker().then(() => working--);
+        }
+      });
+    },
+    working: () => (process.crashed ? 0 : working),
+    reopen(which: number): void {
+      const index = which % lockers.length;
+      // The process does it as soon as it runs.
+      process.system.startTimer("work", 1, () => {
+        if (closed) return;
+        void lockers[index]?.close();
+        lockers[index] = open();
+      });
+    },
+    heal(): void {
+      for (const path of paths) path.heal();
+    },
+    async close(): Promise<void> {
+      closed = true;
+      await Promise.all(lockers.map((locker) => locker.close()));
+    },
+    crash(): void {
+      process.crash();
+      recorder.crashed(process);
+    },
+  };
+}
+
+/** How often a holder pauses between its uses of one lease. */
+const STEPS = [0, 0, 1, 1, 2, 4] as const;
+
+const REFUSED_IDLE_MS = 200;
+/** How often a lease is given away rather than given back, and how often a worker looks for such a one. */
+const HANDS_OVER = 0.08;
+const ADOPTS = 0.5;
+
+interface Workplace {
+  readonly process: SimProcess;
+  readonly dice: Dice;
+  readonly signals: AbortSignal[];
+  readonly locker: () => Locker;
+  readonly isClosed: () => boolean;
+}
+
+/** Takes leases, uses them and gives them back or not, until the world is over. */
+function createWorker(surroundings: Surroundings, place: Workplace): () => Promise<void> {
+  const { kernel, recorder, plan, profile, isOver, marks, handOvers } = surroundings;
+  const { process, dice } = place;
+  const [ttlMsMin, ttlMsMax] = profile.ttlMs ?? [60, 240];
+
+  function sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      process.system.startTimer("work", ms, resolve);
+    });
+  }
+
+  async function take(key: string, keepAlive: boolean): Promise<HeldLease | undefined> {
+    const options = { ttlMs: dice.whole(ttlMsMin, ttlMsMax), keepAlive };
+    if (dice.chance(0.1)) {
+      const refusable = await place
+        .locker()
+        .tryAcquire(key, options)
+        .catch(() => undefined);
+      return refusable?.acquired === true ? (refusable as HeldLease) : undefined;
+    }
+    const abort = dice.chance(0.1) ? new AbortController() : undefined;
+    if (abort !== undefined) place.signals.push(abort.signal);
+    const timer = abort && process.system.startTimer("work", dice.between(0, 100), () => abort.abort());
+    const waitMs = dice.whole(0, dice.chance(0.2) ? 600 : 150);
+    const lease = await place
+      .locker()
+      .acquire(key, { ...options, waitMs, ...(abort === undefined ? {} : { signal: abort.signal }) })
+      .catch(() => undefined);
+    if (timer !== undefined) process.system.cancelTimer(timer);
+    return lease as HeldLease | undefined;
+  }
+
+  /** Takes over a lease that somebody gave away, and passes it on when that fails. */
+  async function adopt(): Promise<HeldLease | undefined> {
+    const handOver = handOvers.shift();
+    if (handOver === undefined) return undefined;
+    const lease = await place
+      .locker()
+      .adopt(handOver, { keepAlive: dice.chance(0.5) })
+      .catch((error: unknown) => {
+        if (error instanceof NoQuorumError) kernel.plan(process.atMs(), () => handOvers.push(handOver));
+      });
+    return lease as HeldLease | undefined;
+  }
+
+  /** Asks the lease, and writes if it says that it is held: between the two anything may happen. */
+  function use(lease: HeldLease, record: LeaseRecord): void {
+    const { remainingMs } = lease;
+    recorder.said(process, record, remainingMs);
+    if (remainingMs <= 0) return;
+    const travelMs = dice.chance(0.1) ? dice.between(0, 300) : dice.between(0, 5);
+    kernel.plan(process.atMs() + travelMs, () => {
+      let accepted = true;
+      try {
+        guardInProcess(marks, lease);
+      } catch {
+        accepted = false;
+      }
+      recorder.wrote(record, accepted);
+    });
+  }
+
+  async function hold(lease: HeldLease, record: LeaseRecord): Promise<void> {
+    if (dice.chance(0.3)) void lease.signal;
+    use(lease, record);
+    for (let steps = dice.pick(STEPS); steps > 0 && !lease.isOver(); steps--) {
+      await sleep(dice.between(0, profile.stepMs ?? 50));
+      if (dice.chance(0.4)) use(lease, record);
+      if (dice.chance(profile.extends ?? 0.2)) {
+        await lease.extend(dice.chance(0.5) ? undefined : ttlMsMax).catch(() => undefined);
+      }
+    }
+    use(lease, record);
+  }
+
+  return async () => {
+    let idleMs = profile.idleMs ?? 20;
+    while (!isOver() && !process.crashed && !place.isClosed()) {
+      await sleep(dice.between(0, idleMs));
+      // Whoever was refused does something else for a while.
+      idleMs = profile.refusedIdleMs ?? REFUSED_IDLE_MS;
+      const usedUp = profile.ending !== "graceful" && dice.chance(profile.usedUp ?? 0.1);
+      const keepAlive = !usedUp && dice.chance(profile.kept ?? 0.5);
+      const adopts = handOvers.length > 0 && dice.chance(ADOPTS);
+      const lease = adopts ? await adopt() : await take(dice.pick(plan.keys), keepAlive);
+      if (lease === undefined) continue;
+      const record = recorder.given(process, lease);
+      if (record === undefined) continue;
+      idleMs = profile.idleMs ?? 20;
+      if (usedUp) {
+        use(lease, record);
+        await sleep(lease.remainingMs);
+        continue;
+      }
+      await hold(lease, record);
+      recorder.over(record, process.atMs());
+      if (profile.ending !== "graceful" && dice.chance(HANDS_OVER)) {
+        const handOver = await lease.handOver().catch(() => undefined);
+        // It travels: a process that was paused in the middle of code gives away later than the world's time is now.
+        const travelMs = dice.between(0, 5);
+        if (handOver !== undefined) kernel.plan(process.atMs() + travelMs, () => handOvers.push(handOver));
+      } else await lease.release();
+    }
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * The checkers, proved: each planted bug is seen by them, each checker is needed for one of the bugs, and a mutant whose
+ * text is no longer in the code says so. The mutants are planted in compiled code, so the command line runs them.
+ */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { CHECKERS } from "./checkers/all.js";
+import { MUTANTS } from "./mutants.js";
+import { PROFILES } from "./profiles.js";
+import { readFindings } from "./run-mutants.js";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const LIMIT_MS = 600_000;
+
+/** What the command printed, and its exit code. */
+function sim(args: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
+  return new Promise((resolve) => {
+    const options = { cwd: ROOT, encoding: "utf8", timeout: LIMIT_MS } as const;
+    execFile(process.execPath, ["scripts/sim.mjs", ...args], options, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
+      resolve({ code, text: stdout + stderr });
+    });
+  });
+}
+
+/** For each checker a mutant that no other one sees. */
+const ONLY_SEEN_BY: Readonly<Record<string, string>> = {
+  exclusion: "half a quarantine",
+  tokens: "proposals are not clamped",
+  "stale writes": "the guard lets every write pass",
+  resurrection: "heal of a forced release",
+  "loss signal": "a loss is noticed by requests only",
+  liveness: "a quarantine that never ends",
+  leaks: "a straggler is not released",
+};
+
+describe("the simulation", () => {
+  it("has at least 25 mutants, each with a name, a profile and a budget of its own", () => {
+    expect(MUTANTS.length).toBeGreaterThanOrEqual(25);
+    expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
+    for (const { seenBy, profile, worlds } of MUTANTS) {
+      for (const checker of seenBy) expect(Object.keys(CHECKERS)).toContain(checker);
+      expect(Object.keys(PROFILES)).toContain(profile);
+      expect(worlds).toBeGreaterThan(0);
+    }
+  });
+
+  it("has a recorded find of each within its budget", () => {
+    const findings = readFindings(new URL("mutant-findings.json", import.meta.url));
+    expect(findings.map(({ name }) => name)).toEqual(MUTANTS.map(({ name }) => name));
+    for (const { name, world, checker } of findings) {
+      const mutant = MUTANTS.find((each) => each.name === name);
+      expect(world).toBeLessThanOrEqual(mutant?.worlds ?? 0);
+      expect(mutant?.seenBy).toContain(checker);
+    }
+  });
+
+  it(
+    "sees every mutant within its budget",
+    async () => {
+      const { code, text } = await sim(["--mutants"]);
+      expect(text).not.toContain("SURVIVED");
+      expect(text).toContain(`${MUTANTS.length} of ${MUTANTS.length} mutants were seen.`);
+      expect(code).toBe(0);
+    },
+    LIMIT_MS,
+  );
+
+  it("has a mutant for each checker that no other checker sees", () => {
+    expect(Object.keys(ONLY_SEEN_BY).sort()).toEqual(Object.keys(CHECKERS).sort());
+    for (const [checker, name] of Object.entries(ONLY_SEEN_BY)) {
+      expect(MUTANTS.find((mutant) => mutant.name === name)?.seenBy).toEqual([checker]);
+    }
+  });
+
+  it.each(Object.entries(ONLY_SEEN_BY))(
+    "lets a mutant through without the checker of %s",
+    async (checker, name) => {
+      const { code, text } = await sim(["--mutants", "--only", name, "--without", checker]);
+      expect(text).toContain(`SURVIVED ${name}`);
+      expect(code).toBe(1);
+    },
+    LIMIT_MS,
+  );
+});
+
+describe("the command line of the simulation", () => {
+  it("says in one line what is wrong with an option, and how to use it", async () => {
+    const wrong = await sim(["--seed", "x"]);
+    expect(wrong).toEqual({ code: 2, text: "sim: --seed must be a whole number above 0; got x\n" });
+    const help = await sim(["--help"]);
+    expect(help.code).toBe(0);
+    expect(help.text).toContain("--minutes M");
+  });
+
+  it("tells how many worlds it ran, how fast and with what in them", async () => {
+    const { code, text } = await sim(["--seeds", "2", "--profile", "strict"]);
+    expect(code).toBe(0);
+    expect(text).toMatch(
+      /^2 worlds \(\d+ per second of processor time\), [\d.]+ simulated hours, \d+ events, \d+ faults, \d+ holds/m,
+    );
+    expect(text).toContain("No promise was broken.");
+  });
+});

@@ -1,0 +1,304 @@
+/**
+ * The network between clients and servers. A path is that between one client and one server; every locker of the client has
+ * a connection of its own over it. Works on whatever operations a session has, and holds no promise but the one that its
+ * caller waits for.
+ */
+import type { Backend, BackendSession, Deployment } from "../../src/backend.js";
+import { BackendError } from "../../src/errors.js";
+import type { Happening } from "../../src/testing/event-queue.js";
+import type { Dice, Kernel } from "./kernel.js";
+import type { SimProcess } from "./process.js";
+import type { Call, Outcome, Server } from "./server.js";
+
+/** What becomes of messages between one client and one server. */
+export interface Path {
+  delay(ms: number, forMs: number): void;
+  late(ms: number, forMs: number): void;
+  lossy(rate: number, forMs: number): void;
+  duplicate(rate: number, afterMs: number, forMs: number): void;
+  cut(what: "requests" | "replies" | "both", forMs: number): void;
+  halfOpen(forMs: number): void;
+  reset(): void;
+  heal(): void;
+  /** A backend of a new locker in that client, over this path. */
+  connect(): Backend;
+}
+
+/** What the world wants to know of requests. */
+export interface Watcher {
+  /** A request leaves its client. */
+  sent(operation: string, args: readonly unknown[]): void;
+}
+
+/** The usual way of a path. */
+export interface PathOptions {
+  readonly process: SimProcess;
+  readonly server: Server;
+  readonly hopMsMax: number;
+  /** Messages of a connection never overtake one another, as on TCP. */
+  readonly inOrder: boolean;
+  /** The backend calls those who wait. */
+  readonly calls: boolean;
+  readonly watcher: Watcher;
+}
+
+/** A connection that owes an answer for so long is replaced; as the socketTimeout of a real client. */
+const CONNECTION_MS = 300;
+const HOP_MS_MIN = 0.5;
+
+interface Pending {
+  readonly operation: string;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  timeout: Happening | undefined;
+  settled: boolean;
+}
+
+const STAYS_HERE: ReadonlySet<string> = new Set(["close", "watch"]);
+/** Every operation that travels, as the first session shows. */
+let operations: readonly string[] | undefined;
+
+export function createPath(kernel: Kernel, options: PathOptions): Path {
+  const { process, server, inOrder, watcher, hopMsMax } = options;
+  const dice: Dice = kernel.dice();
+  const connections = new Set<Connection>();
+  let delayMs = 0;
+  let delayUntilMs = 0;
+  let lateMs = 0;
+  let lateUntilMs = 0;
+  let lossRate = 0;
+  let lossUntilMs = 0;
+  let duplicateRate = 0;
+  let duplicateAfterMs = 0;
+  let duplicateUntilMs = 0;
+  let requestsCutUntilMs = 0;
+  let repliesCutUntilMs = 0;
+  let halfOpenUntilMs = 0;
+  /** Counts resets: what an old connection still carried never arrives. */
+  let wires = 0;
+
+  interface Connection {
+    failAll(what: string): void;
+  }
+
+  function hop(fromMs: number): number {
+    if (delayUntilMs <= fromMs) return dice.between(HOP_MS_MIN, hopMsMax);
+    return dice.between(HOP_MS_MIN, Math.max(delayMs, hopMsMax));
+  }
+
+  function breakAll(what: string): void {
+    wires++;
+    for (const connection of connections) connection.failAll(what);
+  }
+
+  server.onDeath(() => breakAll("connection reset by the server"));
+
+  /** Has the client hear of something as soon as it runs. */
+  function hear(run: () => void): void {
+    if (process.crashed) return;
+    const atMs = process.runsAgainAtMs();
+    if (atMs > kernel.nowMs) kernel.plan(atMs, () => hear(run));
+    else run();
+  }
+
+  function settle(pending: Pending, how: () => void): void {
+    if (pending.settled) return;
+    pending.settled = true;
+    if (pending.timeout !== undefined) pending.timeout.run = undefined;
+    how();
+  }
+
+  function connect(): Backend {
+    return {
+      kind: "memory",
+      name: server.name,
+      capabilities: server.capabilities,
+      client: {},
+      open: (deployment) => openSession(deployment),
+    };
+  }
+
+  function openSession(deployment: Deployment): BackendSession {
+    const remote = server.open(deployment);
+    const waiting = new Set<Pending>();
+    let closed = false;
+    let lastArrivalMs = 0;
+    let lastReplyMs = 0;
+
+    const connection: Connection = {
+      failAll(what: string): void {
+        for (const pending of waiting) fail(pending, what);
+      },
+    };
+    connections.add(connection);
+
+    function fail(pending: Pending, what: string): void {
+      const error = new BackendError("BACKEND_DISCONNECTED", { backend: server.name, what });
+      hear(() =>
+        settle(pending, () => {
+          waiting.delete(pending);
+          note("reply", `${pending.operation}: ${what}`);
+          pending.reject(error);
+        }),
+      );
+    }
+
+    function note(kind: "send" | "execute" | "reply", text: string): void {
+      if (kernel.trace === undefined) return;
+      const lane = kind === "execute" ? server.name : process.name;
+      const other = kind === "execute" ? process.name : server.name;
+      kernel.trace({
+        atMs: kind === "send" ? process.atMs() : kernel.nowMs,
+        lane,
+        kind,
+        text: `${other} ${text}`,
+      });
+    }
+
+    function send(operation: string, args: readonly unknown[], call: Call): Promise<unknown> {
+      if (closed || !server.up) {
+        const what = closed ? "the session was closed" : "connection refused";
+        return Promise.reject(new BackendError("BACKEND_NOT_CONNECTED", { backend: server.name, what }));
+      }
+      watcher.sent(operation, args);
+      note("send", `${operation} ${kernel.trace === undefined ? "" : show(args)}`);
+      const sentAtMs = process.atMs();
+      return new Promise((resolve, reject) => {
+        const pending: Pending = { operation, resolve, reject, timeout: undefined, settled: false };
+        waiting.add(pending);
+        pending.timeout = kernel.plan(sentAtMs + CONNECTION_MS, () => expire(pending));
+        const wire = wires;
+        if (duplicateUntilMs > sentAtMs && dice.chance(duplicateRate)) {
+          kernel.plan(sentAtMs + duplicateAfterMs, () => arrive(undefined, operation, call, wire));
+        }
+        if (halfOpenUntilMs > sentAtMs) return;
+        if (lossUntilMs > sentAtMs && dice.chance(lossRate)) return;
+        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs);
+        if (lateUntilMs > sentAtMs) arrivalMs += lateMs;
+        if (inOrder) lastArrivalMs = arrivalMs = Math.max(arrivalMs, lastArrivalMs);
+        kernel.plan(arrivalMs, () => arrive(pending, operation, call, wire));
+      });
+    }
+
+    function arrive(pending: Pending | undefined, operation: string, call: Call, wire: number): void {
+      if (wire !== wires || !server.up) return;
+      remote.execute(call, (outcome) => {
+        note("execute", `${operation} -> ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
+        if (pending !== undefined) reply(pending, outcome, wire);
+      });
+    }
+
+    function reply(pending: Pending, outcome: Outcome, wire: number): void {
+      const fromMs = kernel.nowMs;
+      if (halfOpenUntilMs > fromMs) return;
+      if (lossUntilMs > fromMs && dice.chance(lossRate)) return;
+      let arrivalMs = Math.max(fromMs, repliesCutUntilMs) + hop(fromMs);
+      if (inOrder) lastReplyMs = arrivalMs = Math.max(arrivalMs, lastReplyMs);
+      kernel.plan(arrivalMs, () => {
+        if (wire !== wires) return;
+        hear(() =>
+          settle(pending, () => {
+            waiting.delete(pending);
+            note("reply", `${pending.operation}: ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
+            if (outcome.error === undefined) pending.resolve(outcome.value);
+            else pending.reject(outcome.error);
+          }),
+        );
+      });
+    }
+
+    /** One turn later than what has arrived while the process did not run. */
+    function expire(pending: Pending): void {
+      if (process.crashed) return;
+      const atMs = process.runsAgainAtMs();
+      if (atMs > kernel.nowMs) pending.timeout = kernel.plan(atMs + 1, () => expire(pending));
+      else fail(pending, "no answer; connection replaced");
+    }
+
+    const session: Record<string, unknown> = {};
+    operations ??= Object.keys(server.inspector(deployment)).filter((each) => !STAYS_HERE.has(each));
+    for (const operation of operations) {
+      session[operation] = (...args: unknown[]) =>
+        send(operation, args, (inner) => {
+          const method: unknown = Reflect.get(inner, operation);
+          return Reflect.apply(method as () => Promise<unknown>, inner, args);
+        });
+    }
+    if (options.calls)
+      session["watch"] = (listener: (ticket: string, inMs: number) => void): (() => void) => {
+        let stopped = false;
+        remote.watch((ticket, inMs) => {
+          const fromMs = kernel.nowMs;
+          if (stopped || closed || halfOpenUntilMs > fromMs) return;
+          if (lossUntilMs > fromMs && dice.chance(lossRate)) return;
+          const wire = wires;
+          // On a connection of its own: it may overtake a reply, and be overtaken.
+          kernel.plan(Math.max(fromMs, repliesCutUntilMs) + hop(fromMs), () => {
+            if (wire !== wires) return;
+            hear(() => {
+              if (stopped || closed) return;
+              note("reply", `call ${ticket} in ${inMs} ms`);
+              listener(ticket, inMs);
+            });
+          });
+        });
+        return () => {
+          stopped = true;
+        };
+      };
+    session["close"] = async (): Promise<void> => {
+      closed = true;
+      connections.delete(connection);
+      connection.failAll("the session was closed");
+    };
+    return session as unknown as BackendSession;
+  }
+
+  return {
+    delay(ms: number, forMs: number): void {
+      delayMs = ms;
+      delayUntilMs = kernel.nowMs + forMs;
+    },
+    late(ms: number, forMs: number): void {
+      lateMs = ms;
+      lateUntilMs = kernel.nowMs + forMs;
+    },
+    lossy(rate: number, forMs: number): void {
+      lossRate = rate;
+      lossUntilMs = kernel.nowMs + forMs;
+    },
+    duplicate(rate: number, afterMs: number, forMs: number): void {
+      duplicateRate = rate;
+      duplicateAfterMs = afterMs;
+      duplicateUntilMs = kernel.nowMs + forMs;
+    },
+    cut(what: "requests" | "replies" | "both", forMs: number): void {
+      if (what !== "replies") requestsCutUntilMs = kernel.nowMs + forMs;
+      if (what !== "requests") repliesCutUntilMs = kernel.nowMs + forMs;
+    },
+    halfOpen(forMs: number): void {
+      halfOpenUntilMs = kernel.nowMs + forMs;
+      kernel.plan(halfOpenUntilMs, () => breakAll("connection reset after silence"));
+    },
+    reset: () => breakAll("connection reset"),
+    heal(): void {
+      delayUntilMs = lateUntilMs = lossUntilMs = duplicateUntilMs = 0;
+      requestsCutUntilMs = repliesCutUntilMs = halfOpenUntilMs = 0;
+    },
+    connect,
+  };
+}
+
+function show(args: readonly unknown[]): string {
+  return args.map((arg) => JSON.stringify(arg, plain)).join(" ");
+}
+
+function showOutcome(outcome: Outcome): string {
+  if (outcome.error !== undefined) return outcome.error.message;
+  return JSON.stringify(outcome.value, plain) ?? "done";
+}
+
+function plain(_name: string, value: unknown): unknown {
+  if (typeof value === "bigint") return `${value}`;
+  return typeof value === "number" ? Math.round(value * 1000) / 1000 : value;
+}

@@ -1,0 +1,114 @@
+/** Everything about a world that is decided before it begins: plain data, drawn from its seed and its profile. */
+import { drawFaults, weights, type Fault } from "./faults.js";
+import { createDice, type Dice } from "./kernel.js";
+import type { Clocks } from "./process.js";
+import { PROFILES, type Profile, type ProfileName } from "./profiles.js";
+
+/** One client process. */
+export interface ClientPlan {
+  readonly clocks: Clocks;
+  readonly retryDelayMs: readonly [min: number, max: number];
+  /** How many workers each of its lockers has. */
+  readonly workers: readonly number[];
+}
+
+/** One world. */
+export interface Plan {
+  readonly seed: number;
+  readonly profile: ProfileName;
+  readonly n: number;
+  /** Undefined: the default of the locker. */
+  readonly quorum: number | undefined;
+  readonly guard: "strict" | "auto" | "off";
+  readonly driftPpm: number;
+  readonly clockSkewMs: number;
+  readonly maxTtlMs: number;
+  readonly keys: readonly string[];
+  readonly backends: readonly Clocks[];
+  /** Those of the first moment; {@link Plan.newClients} for those that replace them. */
+  readonly clients: readonly ClientPlan[];
+  readonly newClients: readonly ClientPlan[];
+  readonly hopMsMax: number;
+  readonly inOrder: boolean;
+  /** Backends call those who wait. */
+  readonly calls: boolean;
+  /** Backends that may lose their memory are those below this index. */
+  readonly forgetful: number;
+  readonly durationMs: number;
+  readonly faults: readonly Fault[];
+}
+
+const SIZES = [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7, 8, 9] as const;
+const CLIENTS = [1, 2, 2, 2, 2, 3, 3, 3, 4, 5, 6] as const;
+const DRIFTS_PPM = [5_000, 20_000, 50_000] as const;
+const RETRIES_MS = [
+  [10, 60],
+  [40, 150],
+  [60, 250],
+] as const;
+const NEW_CLIENTS = 8;
+
+/** The world of that seed. */
+export function drawPlan(seed: number, name: ProfileName): Plan {
+  const dice = createDice(seed);
+  const profile: Profile = PROFILES[name];
+  const n = profile.n ?? dice.pick(profile.quorum === "larger" ? [4, 5, 6, 7, 8, 9] : SIZES);
+  const majority = Math.floor(n / 2) + 1;
+  const larger = profile.quorum === "larger" ? dice.whole(majority + (n % 2), n - 1) : undefined;
+  const quorum = larger ?? (dice.chance(0.1) ? dice.whole(majority, n) : undefined);
+  const driftPpm = profile.driftPpm ?? dice.pick(DRIFTS_PPM);
+  const clockSkewMs = profile.clockSkewMs ?? 40;
+  const durationMs = profile.durationMs ?? 500;
+  const fresh = profile.fromTheStart === true;
+  const client = (): ClientPlan => ({
+    clocks: drawClocks(dice, profile, { driftPpm, clockSkewMs }),
+    retryDelayMs: profile.retryDelayMs ?? dice.pick(RETRIES_MS),
+    workers: Array.from({ length: dice.chance(0.2) ? 2 : 1 }, () => (dice.chance(0.15) ? 2 : 1)),
+  });
+  const of = <T>(length: number, draw: () => T): readonly T[] => Array.from({ length }, draw);
+  const guard = profile.guard ?? dice.pick(["strict", "auto"] as const);
+  return {
+    seed,
+    profile: name,
+    n,
+    quorum,
+    guard,
+    driftPpm,
+    clockSkewMs,
+    maxTtlMs: profile.ttlMs?.[1] ?? 240,
+    keys: of(profile.keys ?? dice.pick([1, 1, 2, 3]), () => "").map((_, i) => `key-${i + 1}`),
+    backends: of(n, () => drawClocks(dice, profile, { driftPpm, clockSkewMs })),
+    clients: of(profile.clients ?? dice.pick(CLIENTS), client),
+    newClients: of(NEW_CLIENTS, client),
+    hopMsMax: profile.hopMsMax ?? dice.between(1, 8),
+    inOrder: profile.inOrder ?? dice.chance(0.5),
+    calls: profile.calls ?? dice.chance(0.5),
+    forgetful: larger === undefined ? n : 2 * larger - n - 1,
+    durationMs,
+    faults: drawFaults(dice, {
+      weights: weights(profile.faults),
+      fromMs: fresh ? 0 : guard === "auto" ? 60 : 0,
+      untilMs: durationMs,
+      paceMs: profile.paceMs ?? 23,
+      ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
+      ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
+    }),
+  };
+}
+
+/** Half of the clocks are at a bound, since that is where formulas break. */
+function drawClocks(
+  dice: Dice,
+  profile: Profile,
+  bounds: { readonly driftPpm: number; readonly clockSkewMs: number },
+): Clocks {
+  const rate = bounds.driftPpm * (profile.driftFactor ?? 1);
+  const offset = (bounds.clockSkewMs / 2 - 1) * (profile.skewFactor ?? 1);
+  const sign = dice.pick([-1, 1] as const);
+  return {
+    ratePpm: dice.chance(0.6) ? sign * rate : Math.round(dice.between(-rate, rate)),
+    wallOffsetMs: dice.chance(0.5)
+      ? dice.pick([-1, 1] as const) * offset
+      : Math.round(dice.between(-offset, offset)),
+  };
+}

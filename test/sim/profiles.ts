@@ -1,0 +1,446 @@
+/** The kinds of worlds, and what is promised in each. */
+import type { FaultKind, Weights } from "./faults.js";
+import type { Promised } from "./history.js";
+
+/** One kind of world. What is left out is drawn by the seed. */
+export interface Profile {
+  /** What it is about, for people. */
+  readonly what: string;
+  /** What is not promised here, since an assumption is broken; counted instead of failing. Empty inside the assumptions. */
+  readonly notPromised: readonly Promised[];
+  /** Which assumption is broken; undefined inside of them. */
+  readonly broken?: string;
+  readonly n?: number;
+  /** Default: the majority, or now and then more. "larger": large enough for forgetful backends without a quarantine. */
+  readonly quorum?: "larger";
+  readonly guard?: "strict" | "auto" | "off";
+  /** Wall clocks of clients jump anywhere. */
+  readonly madClocks?: boolean;
+  /** Of how many clients, if not of all. */
+  readonly madClients?: number;
+  /** Now and then the clock of a backend leaps ahead by up to the longest TTL, at one look in so many. */
+  readonly leapChance?: number;
+  readonly clients?: number;
+  readonly keys?: number;
+  /** Wall clocks differ by up to half of this in each direction; also the locker's option. Default 40. */
+  readonly clockSkewMs?: number;
+  /** The option of the lockers. */
+  readonly driftPpm?: number;
+  /** How far the rates of clocks really are off, in terms of the option. Default 1. */
+  readonly driftFactor?: number;
+  /** How far wall clocks really are off, in terms of the option. Default 1. */
+  readonly skewFactor?: number;
+  readonly durationMs?: number;
+  readonly faults: Weights;
+  /** The mean pause between two faults in milliseconds. */
+  readonly paceMs?: number;
+  readonly tailMs?: number;
+  /** The slowest ordinary hop. Default: 1 to 8, as the seed says. */
+  readonly hopMsMax?: number;
+  /** Faults begin at once, while a new deployment is being started. */
+  readonly fromTheStart?: boolean;
+  /** How many of the leases are used to the last moment of their validity, from 0 to 1. Default 0.1. */
+  readonly usedUp?: number;
+  /** How many of the others are kept alive. Default 0.5. */
+  readonly kept?: number;
+  /** TTLs in milliseconds; the largest is also the locker's option. Default 60 to 240. */
+  readonly ttlMs?: readonly [min: number, max: number];
+  /** How often a holder extends by itself between two steps. Default 0.2. */
+  readonly extends?: number;
+  /** The longest pause of a holder between two uses of its lease. Default 50. */
+  readonly stepMs?: number;
+  /** The longest pause of a worker between two leases. Default 20. */
+  readonly idleMs?: number;
+  /** The same after it was refused. Default 200. */
+  readonly refusedIdleMs?: number;
+  /** Replaces the longest time between a request and its duplicate. */
+  readonly duplicateMs?: number;
+  /** The pauses between two attempts. Default: as the seed says. */
+  readonly retryDelayMs?: readonly [min: number, max: number];
+  /** "graceful": all stop, give back, and no lock may be left. "last": then a newcomer must get every key. */
+  readonly ending: "graceful" | "last" | "none";
+  /** Messages of one connection never overtake one another. Default: as the seed says. */
+  readonly inOrder?: boolean;
+  /** Whether backends call those who wait; not every store can. Default: as the seed says. */
+  readonly calls?: boolean;
+}
+
+/** Losses of memory. */
+const LOSSES: readonly FaultKind[] = ["forget", "restart"];
+
+function without(kinds: readonly FaultKind[]): Weights {
+  return Object.fromEntries(kinds.map((kind) => [kind, 0]));
+}
+
+const NO_LOSSES = without(LOSSES);
+
+/** Only these. */
+function only(weights: Weights): Weights {
+  return { ...ALL_OFF, ...weights };
+}
+
+const ALL_OFF = without([
+  ...(["delay", "late", "lossy", "duplicate", "cut", "cut requests", "cut replies", "half-open"] as const),
+  ...(["reset", "partition", "down", "freeze", "slow", "refuse", "restart", "forget", "failover"] as const),
+  ...(["amnesia", "stall", "suspend", "pause", "unseen pause", "jump", "replace", "close"] as const),
+  "force release",
+]);
+
+const INSIDE = { notPromised: [], ending: "last" } as const;
+
+/** Worlds in which everything promised must hold. */
+export const INSIDE_PROFILES = {
+  strict: { ...INSIDE, what: 'restartGuard "strict", memory lost at any time', guard: "strict", faults: {} },
+  auto: {
+    ...INSIDE,
+    what: 'restartGuard "auto", memory lost within its assumption',
+    guard: "auto",
+    faults: {},
+  },
+  fresh: {
+    ...INSIDE,
+    retryDelayMs: [20, 120],
+    what: "new deployments that lose memory while they start",
+    guard: "auto",
+    n: 3,
+    keys: 1,
+    clients: 4,
+    fromTheStart: true,
+    durationMs: 600,
+    paceMs: 13,
+    tailMs: 300,
+    ending: "none",
+    faults: only({ forget: 5, delay: 4, replace: 3, lossy: 1, duplicate: 1 }),
+  },
+  failover: {
+    ...INSIDE,
+    retryDelayMs: [20, 120],
+    what: "replicas take over, and old primaries return with their memory",
+    n: 3,
+    keys: 1,
+    guard: "strict",
+    clients: 3,
+    ttlMs: [80, 150],
+    usedUp: 0.5,
+    durationMs: 1_000,
+    paceMs: 40,
+    ending: "none",
+    faults: only({ failover: 4, delay: 2, reset: 2, stall: 1, cut: 1 }),
+  },
+  clocks: {
+    ...INSIDE,
+    what: "no memory lost; wall clocks of clients jump anywhere",
+    madClocks: true,
+    faults: { ...NO_LOSSES, jump: 4 },
+  },
+  bounds: {
+    ...INSIDE,
+    what: "clocks at their bounds, leases used to the last moment",
+    n: 3,
+    keys: 1,
+    clients: 4,
+    driftPpm: 50_000,
+    usedUp: 0.8,
+    ttlMs: [100, 240],
+    calls: false,
+    ending: "none",
+    faults: only({ delay: 2, reset: 1, pause: 1, slow: 1 }),
+  },
+  delays: {
+    ...INSIDE,
+    what: "long delays, duplicates, stalls and pauses between a request and its answer",
+    n: 3,
+    keys: 1,
+    clients: 4,
+    tailMs: 500,
+    extends: 0.6,
+    durationMs: 600,
+    ending: "none",
+    faults: { ...NO_LOSSES, delay: 6, late: 3, duplicate: 5, "cut replies": 3, pause: 4, freeze: 3 },
+  },
+  memory: {
+    ...INSIDE,
+    retryDelayMs: [20, 120],
+    what: "adversarial losses of memory, leases of the longest TTL used to the last moment",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    guard: "strict",
+    usedUp: 0.8,
+    ttlMs: [150, 150],
+    clockSkewMs: 4,
+    durationMs: 900,
+    paceMs: 40,
+    ending: "none",
+    faults: only({ forget: 3, reset: 1, delay: 1, lossy: 1 }),
+  },
+  order: {
+    ...INSIDE,
+    retryDelayMs: [20, 120],
+    what: "many losses of memory and short leases, so that only proposals keep the order of tokens",
+    n: 3,
+    keys: 1,
+    clients: 2,
+    guard: "strict",
+    ttlMs: [60, 150],
+    usedUp: 0.3,
+    durationMs: 1_200,
+    paceMs: 60,
+    ending: "none",
+    faults: only({ forget: 6, reset: 1, delay: 1, replace: 1 }),
+  },
+  skew: {
+    ...INSIDE,
+    retryDelayMs: [20, 120],
+    what: "memory lost, wall clocks of backends that differ by nearly a TTL, those of clients by anything",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    guard: "strict",
+    ttlMs: [60, 100],
+    clockSkewMs: 98,
+    driftPpm: 5_000,
+    madClocks: true,
+    durationMs: 1_200,
+    paceMs: 45,
+    ending: "none",
+    faults: only({ forget: 5, jump: 4, reset: 1 }),
+  },
+  healing: {
+    ...INSIDE,
+    what: "requests that arrive late or not at all, long attempts beside short leases, losses of memory",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    guard: "strict",
+    kept: 1,
+    usedUp: 0,
+    extends: 0.6,
+    stepMs: 120,
+    ttlMs: [60, 600],
+    clockSkewMs: 4,
+    paceMs: 18,
+    durationMs: 450,
+    inOrder: false,
+    ending: "none",
+    faults: only({ forget: 2, delay: 5, "cut requests": 5, lossy: 1 }),
+  },
+  keeping: {
+    ...INSIDE,
+    what: "leases kept for long while their holders are cut off, stalled and answered late",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    kept: 0.9,
+    extends: 0.5,
+    stepMs: 200,
+    ttlMs: [60, 150],
+    durationMs: 800,
+    paceMs: 35,
+    ending: "none",
+    faults: only({
+      partition: 3,
+      cut: 3,
+      "cut requests": 3,
+      "cut replies": 2,
+      delay: 3,
+      duplicate: 4,
+      stall: 2,
+      pause: 2,
+      suspend: 1,
+      freeze: 2,
+    }),
+  },
+  opening: {
+    ...INSIDE,
+    what: "the first moments of a deployment: cut off, forgotten, restarted and replaced, and everything late or twice",
+    guard: "auto",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    fromTheStart: true,
+    ttlMs: [400, 1_000],
+    clockSkewMs: 4,
+    retryDelayMs: [5, 60],
+    refusedIdleMs: 40,
+    durationMs: 350,
+    paceMs: 8,
+    tailMs: 180,
+    ending: "none",
+    faults: only({ forget: 5, restart: 3, delay: 5, replace: 4, cut: 4, duplicate: 4 }),
+  },
+  starting: {
+    ...INSIDE,
+    what: "a new deployment of which backends cannot be reached, forget, and come back, seen by new clients",
+    guard: "auto",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    fromTheStart: true,
+    ttlMs: [200, 400],
+    usedUp: 0.5,
+    retryDelayMs: [5, 40],
+    refusedIdleMs: 20,
+    durationMs: 400,
+    paceMs: 9,
+    ending: "none",
+    faults: only({ forget: 5, down: 5, replace: 5, delay: 1, reset: 1 }),
+  },
+  contended: {
+    ...INSIDE,
+    what: "four clients after one lock that is kept long, with answers lost and late",
+    n: 3,
+    keys: 1,
+    clients: 4,
+    kept: 0.9,
+    extends: 0.6,
+    stepMs: 150,
+    calls: false,
+    ttlMs: [60, 150],
+    retryDelayMs: [2, 30],
+    refusedIdleMs: 20,
+    ending: "none",
+    faults: only({ lossy: 4, "cut requests": 4, "cut replies": 2, delay: 3, stall: 1, pause: 1 }),
+  },
+  rolling: {
+    ...INSIDE,
+    retryDelayMs: [20, 120],
+    what: 'rolling restarts under "auto", half of the processes replaced',
+    guard: "auto",
+    n: 3,
+    keys: 1,
+    fromTheStart: true,
+    durationMs: 700,
+    paceMs: 15,
+    tailMs: 300,
+    ending: "none",
+    faults: only({ restart: 6, forget: 1, replace: 5, delay: 3, lossy: 2, duplicate: 1 }),
+  },
+  mad: {
+    ...INSIDE,
+    retryDelayMs: [20, 120],
+    what: "memory lost, and one client whose wall clock jumps anywhere",
+    n: 3,
+    keys: 1,
+    guard: "strict",
+    ttlMs: [60, 150],
+    madClocks: true,
+    madClients: 1,
+    durationMs: 1_000,
+    paceMs: 45,
+    ending: "none",
+    faults: only({ forget: 4, jump: 4, delay: 1, reset: 1 }),
+  },
+  quorum: {
+    ...INSIDE,
+    what: 'a larger quorum instead of a quarantine (restartGuard "off"), and so many forgetful backends',
+    quorum: "larger",
+    guard: "off",
+    faults: { restart: 0 },
+  },
+  reordered: {
+    ...INSIDE,
+    what: "long leases given back over connections whose messages overtake one another; no lock may be left",
+    inOrder: false,
+    ttlMs: [5_000, 10_000],
+    ending: "graceful",
+    // Nothing so late that its connection is given up before: whoever does not hear of a grant cannot give it back.
+    faults: only({ delay: 8, stall: 1 }),
+  },
+  force: {
+    ...INSIDE,
+    what: "an operator deletes locks under their holders",
+    faults: { ...NO_LOSSES, "force release": 3 },
+    kept: 1,
+  },
+  graceful: {
+    ...INSIDE,
+    what: "long leases given back; no lock may be left",
+    inOrder: true,
+    ttlMs: [5_000, 10_000],
+    ending: "graceful",
+    faults: {
+      ...NO_LOSSES,
+      ...without(["lossy", "duplicate", "half-open", "replace", "close", "down"]),
+      late: 3,
+    },
+  },
+} as const satisfies Readonly<Record<string, Profile>>;
+
+const OUTSIDE = { ending: "none" } as const;
+
+/** Worlds with a broken assumption: what is then not promised is counted. */
+export const OUTSIDE_PROFILES = {
+  expiry: {
+    ...OUTSIDE,
+    what: "locks end at any moment: the clocks of backends leap ahead; many attempts at once",
+    broken: "A1",
+    notPromised: ["exclusion", "order"],
+    n: 3,
+    keys: 1,
+    clients: 4,
+    // Slow clocks beside fast ones: backends count up by one most of the time, so that equal numbers meet.
+    clockSkewMs: 290,
+    leapChance: 0.06,
+    tailMs: 60,
+    duplicateMs: 50,
+    ttlMs: [150, 300],
+    hopMsMax: 10,
+    retryDelayMs: [2, 20],
+    idleMs: 10,
+    refusedIdleMs: 15,
+    faults: only({ duplicate: 6, delay: 6, pause: 2, reset: 1, "cut requests": 1 }),
+  },
+  drift: {
+    ...OUTSIDE,
+    what: "clocks that run three times as wrong as configured",
+    broken: "A1",
+    notPromised: ["exclusion", "order"],
+    driftPpm: 50_000,
+    driftFactor: 3,
+    usedUp: 0.6,
+    faults: NO_LOSSES,
+  },
+  frozen: {
+    ...OUTSIDE,
+    what: "clients stopped from outside, none of their clocks running",
+    broken: "A1",
+    notPromised: ["exclusion", "order", "no resurrection", "loss signal"],
+    faults: { ...NO_LOSSES, "unseen pause": 4 },
+  },
+  amnesia: {
+    ...OUTSIDE,
+    what: 'everything forgotten at one instant under restartGuard "auto", some clients new',
+    broken: "A5",
+    notPromised: ["exclusion", "no resurrection"],
+    guard: "auto",
+    faults: only({ amnesia: 1, replace: 2, delay: 2, pause: 1 }),
+  },
+  skewed: {
+    ...OUTSIDE,
+    what: "memory lost, wall clocks that differ by three times as much as configured",
+    broken: "A4",
+    notPromised: ["order", "stale writes"],
+    guard: "strict",
+    n: 3,
+    keys: 1,
+    ttlMs: [60, 150],
+    clockSkewMs: 148,
+    durationMs: 1_500,
+    paceMs: 70,
+    skewFactor: 3,
+    faults: { forget: 6 },
+  },
+} as const satisfies Readonly<Record<string, Profile>>;
+
+/** The name of a profile. */
+export type ProfileName = keyof typeof INSIDE_PROFILES | keyof typeof OUTSIDE_PROFILES;
+
+/** Every profile by name. */
+export const PROFILES: Readonly<Record<ProfileName, Profile>> = { ...INSIDE_PROFILES, ...OUTSIDE_PROFILES };
+
+/** The names of those inside the assumptions. */
+export const INSIDE_NAMES: readonly ProfileName[] = Object.keys(INSIDE_PROFILES) as ProfileName[];
+
+/** The names of those outside. */
+export const OUTSIDE_NAMES: readonly ProfileName[] = Object.keys(OUTSIDE_PROFILES) as ProfileName[];

@@ -1,0 +1,427 @@
+/**
+ * One simulated world, run: the production lockers in several client processes, over production memory backends behind a
+ * bad network, and every fault of its plan at its time. Yields the history that the checkers read. Nothing in it waits
+ * for the real clock, and the same plan gives the same trace, byte for byte.
+ */
+import { getEventListeners } from "node:events";
+import type { Deployment } from "../../src/backend.js";
+import { majority } from "../../src/engine/quorum.js";
+import { quarantineMs } from "../../src/engine/validity.js";
+import { createHighWaterMarks, type Locker } from "../../src/index.js";
+import type { Running } from "./drain.js";
+import { createClient, type Client, type Surroundings } from "./client.js";
+import { faultText, type Fault } from "./faults.js";
+import type { ForcedRecord, History, LastAcquireRecord } from "./history.js";
+import { createKernel, type TraceLine } from "./kernel.js";
+import type { Plan } from "./plan.js";
+import { PROFILES, type Profile } from "./profiles.js";
+import { createRecorder } from "./recorder.js";
+import { createServer, type Server } from "./server.js";
+
+/** What happened in a world. */
+export interface WorldOutcome {
+  readonly history: History;
+  readonly figures: Figures;
+}
+
+/** How much happened. */
+export interface Figures {
+  readonly simulatedMs: number;
+  readonly events: number;
+  /** Faults that took place; one that would have broken an assumption does not. */
+  readonly faults: number;
+  readonly leases: number;
+  /** Leases won in one round trip: no backend had to be told the token. */
+  readonly fast: number;
+}
+
+const SEED_OF_RUN = 7_000_000;
+/** More than any world needs to come to rest. */
+const REST_MS = 4_000;
+const RETENTION_MS = 604_800_000;
+
+/** Runs a world to its end. */
+export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Running<WorldOutcome> {
+  const profile: Profile = PROFILES[plan.profile];
+  const kernel = createKernel(plan.seed + SEED_OF_RUN, trace);
+  const dice = kernel.dice();
+  const recorder = createRecorder(kernel);
+  const deployment = deploymentOf(plan);
+  let incarnations = 0;
+  const servers = plan.backends.map((clocks, index) =>
+    createServer(kernel, {
+      index,
+      clocks,
+      leap: { chance: profile.leapChance ?? 0, leapMs: plan.maxTtlMs },
+      incarnation: () => `memory-${++incarnations}`,
+    }),
+  );
+  const surroundings: Surroundings = {
+    kernel,
+    servers,
+    recorder,
+    plan,
+    profile,
+    marks: createHighWaterMarks(),
+    handOvers: [],
+    isOver: () => over,
+  };
+  const clients: Client[] = [];
+  let over = false;
+  let faults = 0;
+  let replaced = 0;
+
+  const phase = (text: string): void => {
+    trace?.({ atMs: kernel.nowMs, lane: "world", kind: "phase", text });
+  };
+
+  phase(
+    `${plan.n} backends, quorum ${plan.quorum ?? "by default"}, ${plan.clients.length} clients, ${plan.keys.length} keys, ` +
+      `restartGuard ${plan.guard}, drift ${plan.driftPpm} ppm, TTL up to ${plan.maxTtlMs} ms`,
+  );
+  plan.clients.forEach((client, i) => clients.push(createClient(surroundings, `c${i + 1}`, client)));
+  if (plan.guard === "strict") {
+    let started = false;
+    void clients[0]?.lockers[0]
+      ?.bootstrap()
+      .catch(() => undefined)
+      .finally(() => {
+        started = true;
+      });
+    yield* kernel.run(kernel.nowMs + 1_000, () => started);
+  }
+  for (const client of clients) client.employ();
+  const beganAtMs = kernel.nowMs;
+  for (const fault of plan.faults) {
+    kernel.plan(beganAtMs + fault.atMs, () => strike(fault));
+  }
+  yield* kernel.run(beganAtMs + plan.durationMs);
+  over = true;
+  phase("all faults end");
+  for (const server of servers) server.heal();
+  for (const client of clients) client.heal();
+  recorder.noteSilentLosses();
+  const leaks: string[] = [];
+  const lastAcquires: LastAcquireRecord[] = [];
+  switch (profile.ending) {
+    case "graceful":
+      yield* rest();
+      yield* kernel.run(kernel.nowMs + REST_MS / 2);
+      yield* lookForGhosts();
+      yield* closeAll();
+      break;
+    case "last":
+      if (dice.chance(0.5)) yield* closeAll();
+      else for (const client of clients) client.crash();
+      yield* lastPhase();
+      break;
+    case "none":
+      for (const client of clients) client.crash();
+  }
+  const history: History = {
+    seed: plan.seed,
+    assumptions: {
+      memoryKept: !losesMemory(plan),
+      wallClocksAgree: (profile.skewFactor ?? 1) <= 1,
+      expiryByClock: profile.broken !== "A1",
+    },
+    ...recorder.records(),
+    lastAcquires,
+    leaks,
+  };
+  return {
+    history,
+    figures: {
+      simulatedMs: kernel.nowMs,
+      events: kernel.events,
+      faults,
+      leases: history.leases.length,
+      fast: recorder.fast(),
+    },
+  };
+
+  function strike(fault: Fault): void {
+    const client = clients[fault.client % clients.length];
+    const server = servers[fault.backend % servers.length];
+    if (client === undefined || server === undefined) return;
+    const path = client.paths[server.index];
+    const hit = (): void => {
+      faults++;
+      trace?.({
+        atMs: kernel.nowMs,
+        lane: laneOf(fault, client, server),
+        kind: "fault",
+        text: faultText(fault),
+      });
+    };
+    const { ms, forMs, rate } = fault;
+    switch (fault.kind) {
+      case "forget":
+      case "restart":
+      case "failover":
+        if (server.index >= plan.forgetful) return;
+        ifAllowed(fault.kind === "restart" ? undefined : server, () => {
+          hit();
+          if (fault.kind === "failover") server.failover(forMs);
+          else server.restart(fault.kind === "forget" ? "lost" : "kept", forMs);
+        });
+        return;
+      case "amnesia":
+        for (const each of servers) each.restart("lost", forMs);
+        return hit();
+      case "delay":
+        path?.delay(ms, forMs);
+        return hit();
+      case "late":
+        path?.late(ms, forMs);
+        return hit();
+      case "lossy":
+        path?.lossy(rate, forMs);
+        return hit();
+      case "duplicate":
+        path?.duplicate(rate, ms, forMs);
+        return hit();
+      case "cut":
+        path?.cut("both", forMs);
+        return hit();
+      case "cut requests":
+        path?.cut("requests", forMs);
+        return hit();
+      case "cut replies":
+        path?.cut("replies", forMs);
+        return hit();
+      case "half-open":
+        path?.halfOpen(forMs);
+        return hit();
+      case "reset":
+        path?.reset();
+        return hit();
+      case "partition":
+        client.paths.slice(0, Math.floor(plan.n / 2) + 1).forEach((each) => each.cut("both", forMs));
+        return hit();
+      case "down":
+        server.down(forMs);
+        return hit();
+      case "freeze":
+        server.freeze(forMs);
+        return hit();
+      case "slow":
+        server.slow(ms, forMs);
+        return hit();
+      case "refuse":
+        server.refuse(forMs);
+        return hit();
+      case "stall":
+        client.process.stall(forMs);
+        return hit();
+      case "suspend":
+        client.process.suspend(forMs);
+        return hit();
+      case "unseen pause":
+        client.process.freeze(forMs);
+        return hit();
+      case "pause":
+        client.process.pauseAfter(Math.ceil(rate * 40), ms);
+        return hit();
+      case "jump":
+        if (profile.madClocks !== true) return;
+        clients[
+          fault.client % Math.min(clients.length, profile.madClients ?? clients.length)
+        ]?.process.jumpWall(ms);
+        return hit();
+      case "close":
+        client.reopen(fault.backend);
+        return hit();
+      case "force release":
+        hit();
+        force(client, plan.keys[fault.backend % plan.keys.length] ?? "");
+        return;
+      case "replace": {
+        const next = plan.newClients[replaced++ % plan.newClients.length];
+        if (next === undefined) return;
+        client.crash();
+        const fresh = createClient(surroundings, `c${plan.clients.length + replaced}`, next);
+        clients.splice(clients.indexOf(client), 1, fresh);
+        fresh.employ();
+        return hit();
+      }
+    }
+  }
+
+  /** Under "auto" a memory may be lost while another backend is in service, or was told that a deployment exists (A5). */
+  function ifAllowed(server: Server | undefined, then: () => void): void {
+    if (server === undefined || plan.guard !== "auto") then();
+    else
+      void isRemembered(server).then((remembered) => {
+        if (remembered) then();
+      });
+  }
+
+  async function isRemembered(but: Server | undefined): Promise<boolean> {
+    const statuses = await Promise.all(
+      servers.filter((server) => server !== but).map((server) => server.inspector(deployment).status()),
+    );
+    return statuses.some((status) => status.kind === "in-service" || status.joined);
+  }
+
+  /** The locker's own forced release, and where that did not get through, an operator who does in the end. */
+  function force(client: Client, key: string): void {
+    const record: ForcedRecord = { key, atMs: kernel.nowMs, doneAtMs: undefined };
+    recorder.noteForced(record);
+    const insist = (everybodyAnswered: boolean): void => {
+      let missing = servers.length;
+      for (const server of servers) {
+        kernel.plan(kernel.nowMs + dice.between(0.5, 10), () => {
+          void server
+            .inspector(deployment)
+            .forceRelease(key)
+            .then(() => {
+              // A request that was not answered may still arrive, and take the lock of whoever has it then.
+              if (--missing === 0 && everybodyAnswered) record.doneAtMs = kernel.nowMs;
+            });
+        });
+      }
+    };
+    const [locker] = client.lockers;
+    if (locker === undefined || dice.chance(0.5)) insist(true);
+    else {
+      locker.forceRelease(key).then(
+        ({ backends }) => insist(backends.every(({ outcome }) => outcome !== "fault")),
+        () => insist(false),
+      );
+    }
+  }
+
+  /** Until no worker works and no process sleeps. */
+  function* rest(): Running<void> {
+    yield* kernel.run(kernel.nowMs + REST_MS, () => clients.every((client) => client.working() === 0));
+    const working = clients.filter((client) => client.working() > 0);
+    for (const { process } of working) leaks.push(`a worker of ${process.name} still waits`);
+  }
+
+  function* closeAll(): Running<void> {
+    phase("all lockers are closed");
+    let closing = 0;
+    for (const client of clients) {
+      closing++;
+      void client.close().then(() => closing--);
+    }
+    yield* kernel.run(kernel.nowMs + REST_MS, () => closing === 0);
+    if (closing > 0) leaks.push(`${closing} clients did not close`);
+    yield* rest();
+    // What a closed locker still waits for has a bound.
+    yield* kernel.run(kernel.nowMs + REST_MS, () => clients.every(({ process }) => process.timers() === 0));
+    for (const client of clients) leftovers(client);
+  }
+
+  function leftovers(client: Client): void {
+    const { process } = client;
+    if (process.timers() > 0) leaks.push(`${process.timers()} timers of ${process.name} are left`);
+    for (const signal of client.signals) {
+      const listeners = getEventListeners(signal, "abort").length;
+      if (listeners > 0) leaks.push(`${listeners} listeners are left on a signal of ${process.name}`);
+    }
+  }
+
+  /** Locks of attempts and leases that are over, older than the network takes to settle. */
+  function* lookForGhosts(): Running<void> {
+    let looking = servers.length * plan.keys.length;
+    for (const server of servers) {
+      for (const key of plan.keys) {
+        void server
+          .inspector(deployment)
+          .inspect(key)
+          .then(({ lock }) => {
+            looking--;
+            if (lock === undefined) return;
+            leaks.push(
+              `${server.name} still holds ${key} for ${lock.owner}, which is over, for ${lock.remainingMs.toFixed(0)} ms`,
+            );
+          });
+      }
+    }
+    yield* kernel.run(kernel.nowMs + 1, () => looking === 0);
+  }
+
+  /** All is well again, but for a minority that is down; a newcomer must get every lock. */
+  function* lastPhase(): Running<void> {
+    let known: boolean | undefined;
+    void isRemembered(undefined).then((remembered) => {
+      known = remembered;
+    });
+    yield* kernel.run(kernel.nowMs + 1, () => known !== undefined);
+    // Under "auto" a deployment that nobody ever started needs all of its backends.
+    if (known === true || plan.guard !== "auto") {
+      const down = plan.n - deployment.quorum;
+      for (const server of servers.slice(plan.n - down)) server.down(Number.MAX_SAFE_INTEGER);
+      phase(`${down} backends go down, a newcomer tries`);
+    }
+    const newcomer = createClient(surroundings, "newcomer", {
+      clocks: plan.clients[0]?.clocks ?? { ratePpm: 0, wallOffsetMs: 0 },
+      workers: [0],
+      retryDelayMs: [30, 200],
+    });
+    clients.splice(0, clients.length, newcomer);
+    const [locker] = newcomer.lockers;
+    if (locker === undefined) return;
+    const rho = plan.driftPpm / 1e6;
+    const boundMs = Math.ceil(((plan.maxTtlMs + 2 * plan.clockSkewMs + 10) * (1 + rho)) / (1 - rho)) + 1_500;
+    for (const key of plan.keys) yield* lastAcquire(locker, key, boundMs);
+    yield* closeAll();
+  }
+
+  function* lastAcquire(locker: Locker, key: string, boundMs: number): Running<void> {
+    const startedAtMs = kernel.nowMs;
+    let error: string | undefined = "nothing came of it";
+    let settled = false;
+    void locker.acquire(key, { waitMs: boundMs, ttlMs: plan.maxTtlMs }).then(
+      async (lease) => {
+        error = undefined;
+        settled = true;
+        await lease.release();
+      },
+      (failure: unknown) => {
+        error = String(failure);
+        settled = true;
+      },
+    );
+    yield* kernel.run(kernel.nowMs + 2 * boundMs, () => settled);
+    lastAcquires.push({ key, waitedMs: kernel.nowMs - startedAtMs, boundMs, error });
+    yield* kernel.run(kernel.nowMs + 20);
+  }
+}
+
+function losesMemory(plan: Plan): boolean {
+  return plan.faults.some(({ kind }) => ["forget", "failover", "amnesia", "restart"].includes(kind));
+}
+
+function laneOf({ kind }: Fault, client: Client, server: Server): string {
+  switch (kind) {
+    case "forget":
+    case "restart":
+    case "failover":
+    case "down":
+    case "freeze":
+    case "slow":
+    case "refuse":
+      return server.name;
+    case "amnesia":
+    case "force release":
+      return "world";
+    default:
+      return client.process.name;
+  }
+}
+
+function deploymentOf(plan: Plan): Deployment {
+  const { maxTtlMs, clockSkewMs, driftPpm } = plan;
+  return {
+    backends: plan.n,
+    quorum: plan.quorum ?? majority(plan.n),
+    maxTtlMs,
+    clockSkewMs,
+    quarantineMs: quarantineMs({ maxTtlMs, clockSkewMs, driftPpm, lateByMs: 0 }),
+    tokenRetentionMs: RETENTION_MS,
+    restartGuard: plan.guard,
+  };
+}
