@@ -9,6 +9,9 @@ import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
 import { COMMANDS } from "../dist/cli/command-table.js";
 import { JSON_FIELDS } from "../dist/cli/json-fields.js";
+import { exactMs } from "../dist/config/duration.js";
+import { KINDS } from "../dist/config/kinds.js";
+import { FIELDS, fieldVariableOf, flagOf, SETTINGS, variableOf } from "../dist/config/schema.js";
 import { checkScreen, inspectScreens } from "./screens.mjs";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
 import { conformanceCases } from "../dist/testing/index.js";
@@ -30,6 +33,7 @@ const PAGES = {
   "docs/errors.md": { errors: errorTables },
   "docs/cli.md": { help: helpTexts, exits: exitTable },
   "docs/cli-json.md": { fields: jsonTables },
+  "docs/configuration.md": { settings: settingTable, kinds: kindTable, properties: propertyTable },
   "docs/adapters/README.md": { capabilities: capabilityTable },
   "docs/adapters/writing-your-own.md": {
     example: () => `\`\`\`ts\n${read("test/examples/object-store.ts").trimEnd()}\n\`\`\``,
@@ -188,6 +192,61 @@ function jsonTables() {
       return `## ${command}\n\n${table(["field", "type", "meaning"], rows)}${more}`;
     })
     .join("\n\n");
+}
+
+function typeText(type) {
+  switch (type.kind) {
+    case "duration":
+      return `${exactMs(type.minMs)} to ${exactMs(type.maxMs)}`;
+    case "whole":
+      return `${figure(type.min)} to ${figure(type.max)}`;
+    case "word":
+      return type.words.map((word) => `\`${word}\``).join(", ");
+    case "flag":
+      return "`true`, `false`";
+    case "path":
+      return "a path";
+    default:
+      return "text";
+  }
+}
+
+function settingTable() {
+  const rows = Object.entries(SETTINGS).map(([name, { type, option, flag, fallback, about }]) => [
+    `\`${name}\``,
+    `\`${variableOf(name)}\``,
+    flag === true ? `\`${flagOf(name)}\`` : "",
+    `\`${option ?? (name === "requireQuorum" ? name : "")}\``.replace("``", ""),
+    fallback,
+    typeText(type),
+    about,
+  ]);
+  return table(["file", "variable", "command line", "code", "default", "allowed", "what it does"], rows);
+}
+
+function kindTable() {
+  const rows = KINDS.map(({ kind, forms, packages, port }) => [
+    `\`${kind}\``,
+    forms,
+    port === 0 ? "" : String(port),
+    kind === "sqlite"
+      ? "none on Node 24, else `libsql` or `better-sqlite3`"
+      : packages.map((each) => `\`${each}\``).join(" or ") || "none",
+  ]);
+  return table(["kind", "URLs", "port", "package"], rows);
+}
+
+function propertyTable() {
+  const rows = Object.entries(FIELDS).map(([name, { type, about }]) => [
+    `\`${name}\``,
+    `\`${fieldVariableOf(1, name)}\``,
+    typeText(type),
+    KINDS.filter(({ fields }) => fields.includes(name))
+      .map(({ kind }) => kind)
+      .join(", "),
+    about,
+  ]);
+  return table(["property", "variable", "allowed", "of", "what it is"], rows);
 }
 
 async function capabilityTable() {

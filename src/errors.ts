@@ -56,6 +56,8 @@ export type BackendErrorCode =
 export type ErrorCode =
   | "INVALID_OPTION"
   | "INVALID_KEY"
+  | "INVALID_CONFIG"
+  | "MISSING_PACKAGE"
   | "SAME_BACKEND"
   | "CONFIG_MISMATCH"
   | "LOCK_HELD"
@@ -127,6 +129,74 @@ export class InvalidKeyError extends QuorumLockError {
     super(`a key must be ${rule}; got ${show(key)}`);
     this.rule = rule;
     this.key = key;
+  }
+}
+
+/** Where a value of the configuration was given. */
+export type ConfigPlace =
+  /** Lines and columns from 1; `key` is the way to the value, such as `backends[0].password`, or "the file". */
+  | {
+      readonly kind: "file";
+      readonly file: string;
+      readonly line: number;
+      readonly column: number;
+      readonly key: string;
+    }
+  | { readonly kind: "variable"; readonly name: string }
+  /** Of the command line, such as `--ttl`. */
+  | { readonly kind: "option"; readonly name: string }
+  /** An option of `loadConfig`, such as `ttlMs`. */
+  | { readonly kind: "code"; readonly name: string };
+
+/**
+ * `INVALID_CONFIG`: a file, a variable, an option or a URL of the configuration breaks its rule. Names the place, the rule and
+ * the value, but never a password or a private key.
+ */
+export class ConfigError extends QuorumLockError {
+  override readonly name: string = "ConfigError";
+  readonly code = "INVALID_CONFIG";
+  readonly place: ConfigPlace;
+  readonly rule: string;
+  /** As text for people; without secrets. */
+  readonly value: string;
+
+  constructor(place: ConfigPlace, rule: string, value: string) {
+    super(`${placeText(place)} must be ${rule}; got ${value}`);
+    this.place = place;
+    this.rule = rule;
+    this.value = value;
+  }
+}
+
+/** Where a value was given, in words: "variable QUORUM_LOCK_TTL", "quorum-lock.yaml:3:7: ttl". */
+export function placeText(place: ConfigPlace): string {
+  switch (place.kind) {
+    case "file":
+      return `${place.file}:${place.line}:${place.column}: ${place.key}`;
+    case "variable":
+      return `variable ${place.name}`;
+    case "option":
+    case "code":
+      return `option ${place.name}`;
+  }
+}
+
+/** `MISSING_PACKAGE`: the configuration asks for something that needs an optional package, which is not installed. */
+export class MissingPackageError extends QuorumLockError {
+  override readonly name: string = "MissingPackageError";
+  readonly code = "MISSING_PACKAGE";
+  /** The packages of which one is enough. */
+  readonly packages: readonly string[];
+
+  /** `what` begins the sentence, such as "redis:// backends need". */
+  constructor(packages: readonly [string, ...string[]], what: string, options: { readonly cause: unknown }) {
+    const [first] = packages;
+    const which =
+      packages.length === 1
+        ? `the package ${first}, which is not installed`
+        : `one of the packages ${packages.join(", ")}, none of which is installed`;
+    super(`${what} ${which}: npm install ${first}`, options);
+    this.packages = packages;
   }
 }
 

@@ -28,6 +28,7 @@ export {
   AbortedError,
   BackendError,
   ClosedError,
+  ConfigError,
   ConfigMismatchError,
   HandOverRefusedError,
   InvalidKeyError,
@@ -36,6 +37,7 @@ export {
   LockHeldError,
   MarkBrokenError,
   MarksMissingError,
+  MissingPackageError,
   NoQuorumError,
   NoTransactionError,
   QuarantinedError,
@@ -43,7 +45,14 @@ export {
   SameBackendError,
   StaleTokenError,
 } from "./errors.js";
-export type { BackendErrorCode, ErrorCode, LossReason, RefusalData, VoteReport } from "./errors.js";
+export type {
+  BackendErrorCode,
+  ConfigPlace,
+  ErrorCode,
+  LossReason,
+  RefusalData,
+  VoteReport,
+} from "./errors.js";
 export { createHighWaterMarks, guardInProcess } from "./guard/in-process.js";
 export type { HighWaterMarks } from "./guard/in-process.js";
 export type { GuardedLease } from "./guard/lease.js";

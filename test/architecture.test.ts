@@ -63,7 +63,9 @@ function importsOf(path: string, code: string): readonly Import[] {
 
 const sources = read();
 const CLIENTS =
-  /^(ioredis|redis|pg|mysql2|mongodb|etcd3|memjs|libsql|better-sqlite3|node-zookeeper-client|pino)(\/|$)/;
+  /^(ioredis|redis|pg|mysql2|mongodb|etcd3|memjs|libsql|better-sqlite3|node-zookeeper-client|pino|yaml)(\/|$)/;
+/** Who makes clients from URLs. */
+const OPENS_CLIENTS = /^(cli|config)\//;
 /** What adapters share; no adapter itself. */
 const SHARED_BY_ADAPTERS = /^adapters\/shared\//;
 
@@ -99,6 +101,12 @@ const RULES: readonly {
     types: /^backend$/,
   },
   { row: "index.ts", of: /^index$/, may: /^(errors|options|lock\/locker|guard\/in-process)$/, types: /./ },
+  {
+    row: "config/",
+    of: /^config\//,
+    may: /^(config\/|adapters\/|errors$|options$|engine\/quorum$)/,
+    types: /^backend$/,
+  },
   { row: "cli/", of: /^cli\//, may: /./ },
 ];
 
@@ -133,7 +141,7 @@ describe("the import rules of the architecture", () => {
   it("let nobody import a file that is not there", () => {
     const missing = sources.flatMap(({ path, text, imports }) =>
       [...imports]
-        .filter(({ of }) => text.includes(`/${of.split("/").at(-1)}.js"`))
+        .filter(({ of }) => !CLIENTS.test(of) && text.includes(`/${of.split("/").at(-1)}.js"`))
         .filter(({ of }) => !sources.some((source) => source.path === of))
         .map(({ of }) => `${path} imports ${of}`),
     );
@@ -148,17 +156,17 @@ describe("the import rules of the architecture", () => {
     expect(outside).toEqual([]);
   });
 
-  it("let no file but the command line import a client, except its types in its own adapter", () => {
+  it("let no file but configuration and command line import a client, except its types in its own adapter", () => {
     const wrong = sources
-      .filter(({ path }) => !path.startsWith("cli/"))
+      .filter(({ path }) => !OPENS_CLIENTS.test(path))
       .flatMap(({ path, imports }) => imports.map((each) => ({ path, ...each })))
       .filter(({ path, of, typeOnly }) => CLIENTS.test(of) && !(typeOnly && path.startsWith("adapters/")));
     expect(wrong).toEqual([]);
   });
 
-  it("let the command line load adapters and clients only when they are needed", () => {
+  it("let configuration and command line load adapters and clients only when they are needed", () => {
     const wrong = sources
-      .filter(({ path }) => path.startsWith("cli/"))
+      .filter(({ path }) => OPENS_CLIENTS.test(path))
       .flatMap(({ path, imports }) => imports.map((each) => ({ path, ...each })))
       .filter(
         ({ of, typeOnly, dynamic }) =>
@@ -215,6 +223,7 @@ describe("importing the package", () => {
     "adapters/noop.js",
     "adapter.js",
     "testing/index.js",
+    "config/index.js",
   ])("loads no client: dist/%s", (entry) => {
     // In a place without node_modules every import of a package fails.
     const empty = mkdtempSync(join(tmpdir(), "quorum-lock-alone-"));

@@ -65,15 +65,17 @@ export const LOG_LEVELS: readonly string[] = ["debug", "info", "warn", "error"];
 /** How the common options are written; read by `common-options.ts`. */
 export const COMMON_OPTIONS: {
   readonly [
-    Name in "backend" | "quorum" | "max-ttl" | "clock-skew" | "restart-guard" | "log-level"
+    Name in "backend" | "config" | "quorum" | "max-ttl" | "clock-skew" | "restart-guard" | "log-level"
   ]: ValueSpec;
-} = {
+} & { readonly "require-quorum": SwitchSpec } = {
   backend: {
     type: "string",
     value: "URL",
     about: "a server that votes, once for each, as for run",
     repeatable: true,
   },
+  config: { type: "string", value: "FILE", about: "the configuration, instead of quorum-lock.yaml" },
+  "require-quorum": { type: "boolean", about: "refuse locks that only this host knows" },
   quorum: { type: "string", value: "N", about: "how many backends decide (a majority)" },
   "max-ttl": { type: "string", value: "60s", about: "the longest TTL that any user asks for" },
   "clock-skew": { type: "string", value: "1s", about: "how much wall clocks may differ" },
@@ -246,6 +248,24 @@ options that your programs use. A warning is told, and counts as all well.`,
   example: ["quorum-lock check --backend redis://a --backend redis://b", "--backend redis://c"],
 };
 
+const config: CommandSpec = {
+  name: "config",
+  summary: "show the configuration in effect, and where it is from",
+  positionals: [],
+  options: {
+    json: JSON_OPTION,
+    ttl: { type: "string", value: "30s", about: "as for run" },
+    wait: { type: "string", value: "10s", about: "as for run" },
+    ...COMMON_OPTIONS,
+  },
+  notes: `The command line is stronger than the variables QUORUM_LOCK_..., those than the
+file quorum-lock.yaml of the working directory (or --config FILE, or the one of
+QUORUM_LOCK_CONFIG), that than the defaults: see docs/configuration.md. No
+password is shown, and no server is asked: for that there is check.`,
+  exits: [EXIT.ok, EXIT.usage],
+  example: ["QUORUM_LOCK_BACKENDS=redis://a,redis://b quorum-lock config"],
+};
+
 const completion: CommandSpec = {
   name: "completion",
   summary: "print a completion script for bash or zsh",
@@ -277,6 +297,7 @@ export type CommandName =
   | "init"
   | "quarantine"
   | "check"
+  | "config"
   | "completion";
 
 /** All commands, in the order of the help. */
@@ -291,5 +312,6 @@ export const COMMANDS: Readonly<Record<CommandName, CommandSpec>> = {
   init,
   quarantine,
   check,
+  config,
   completion,
 };

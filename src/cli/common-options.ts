@@ -1,50 +1,44 @@
-/** The options that every command over backends has: who votes, and the figures that all users must share. */
-import type { RestartGuard } from "../backend.js";
-import { majority } from "../engine/quorum.js";
+/** The options that every command over backends has, with what files and variables say: who votes, and the figures that all users must share. */
+import { NOTHING, type RawConfig } from "../config/raw.js";
+import { readEnvironment } from "../config/environment.js";
+import type { Entry } from "../config/entry.js";
+import { readFile } from "../config/file.js";
+import { readConfig, type Config } from "../config/read-config.js";
+import { flagOf, SETTING_NAMES, SETTINGS, type SettingName } from "../config/schema.js";
 import { InvalidKeyError, show } from "../errors.js";
 import { checkKey, DEFAULTS, LIMITS } from "../options.js";
 import { CommandLineError } from "./command-line-error.js";
-import { RESTART_GUARDS } from "./command-table.js";
 import { parseDurationMs, type DurationRange } from "./duration.js";
 import { EXIT } from "./exit-codes.js";
-import { usage, type Arguments } from "./parse-arguments.js";
-import { parseBackendUrl, type BackendAddress } from "./parse-url.js";
+import type { Arguments } from "./parse-arguments.js";
 
 /** What they say. */
 export interface CommonSettings {
-  readonly addresses: readonly BackendAddress[];
-  /** Undefined for a majority. */
-  readonly quorum: number | undefined;
+  readonly config: Config;
   readonly maxTtlMs: number;
-  readonly clockSkewMs: number;
-  readonly restartGuard: RestartGuard;
   readonly logLevel: string | undefined;
 }
 
-/** Reads and checks them. Throws a {@link CommandLineError}. `maxTtlMsMin`: the least that makes sense for `--max-ttl`. */
+/**
+ * Reads and checks them, with the variables and the file. Throws a `ConfigError`. `maxTtlMsMin`: the least that makes sense for
+ * TTLs, in milliseconds.
+ */
 export function readCommonSettings(
-  command: string,
+  _command: string,
   given: Arguments,
   maxTtlMsMin: number = LIMITS.ttlMsMin,
 ): CommonSettings {
-  const addresses = given.all("backend").map(parseBackendUrl);
-  if (addresses.length === 0)
-    throw usage(command, "option --backend is missing: the URL of each server that votes");
-  const maxTtlMs =
-    readDurationMs(given, "max-ttl", { minMs: maxTtlMsMin, maxMs: LIMITS.maxTtlMsMax }) ?? DEFAULTS.maxTtlMs;
-  const skewRange = {
-    minMs: 0,
-    maxMs: Math.min(LIMITS.clockSkewMsMax, maxTtlMs - 1),
-    why: " (below --max-ttl)",
-  };
+  const { env } = process;
+  const file = given.one("config");
+  const wanted = file === undefined ? undefined : { path: file, place: placeOf("--config") };
+  const config = readConfig([argumentsOf(given), readEnvironment(env), readFile(wanted, env)], {
+    ttlMsMin: maxTtlMsMin,
+  });
+  const logLevel = config.settings.get("logLevel")?.value;
   return {
-    addresses,
-    maxTtlMs,
-    clockSkewMs:
-      readDurationMs(given, "clock-skew", skewRange) ?? Math.min(DEFAULTS.clockSkewMs, maxTtlMs - 1),
-    quorum: quorumOf(given, addresses.length),
-    restartGuard: restartGuardOf(given),
-    logLevel: given.one("log-level"),
+    config,
+    maxTtlMs: config.options.maxTtlMs ?? DEFAULTS.maxTtlMs,
+    logLevel: logLevel === undefined ? undefined : String(logLevel),
   };
 }
 
@@ -64,21 +58,21 @@ export function readKey(given: Arguments): string {
   }
 }
 
-function quorumOf(given: Arguments, n: number): number | undefined {
-  const text = given.one("quorum");
-  if (text === undefined) return undefined;
-  const quorum = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (quorum >= majority(n) && quorum <= n) return quorum;
-  const rule = `a majority of the ${n} backends: a whole number from ${majority(n)} to ${n}`;
-  throw new CommandLineError(EXIT.usage, `option --quorum must be ${rule}; got ${show(text)}`);
+/** The command line as one of the sources. */
+function argumentsOf(given: Arguments): RawConfig {
+  const settings = new Map<SettingName, Entry>();
+  for (const name of SETTING_NAMES) {
+    const flag = flagOf(name);
+    const option = flag.slice(2);
+    const text = SETTINGS[name].type.kind === "flag" && given.has(option) ? "true" : given.one(option);
+    if (text !== undefined) settings.set(name, { text, place: placeOf(flag), secret: false });
+  }
+  const urls = given.all("backend");
+  const place = placeOf("--backend");
+  const backends = urls.map((text) => ({ url: { text, place, secret: false }, fields: new Map() }));
+  return { ...NOTHING, settings, backends: urls.length === 0 ? undefined : { place, backends } };
 }
 
-function restartGuardOf(given: Arguments): RestartGuard {
-  const text = given.one("restart-guard") ?? DEFAULTS.restartGuard;
-  const guard = RESTART_GUARDS.find((each) => each === text);
-  if (guard !== undefined) return guard;
-  throw new CommandLineError(
-    EXIT.usage,
-    `option --restart-guard must be one of ${RESTART_GUARDS.join(", ")}; got ${show(text)}`,
-  );
+function placeOf(name: string): Entry["place"] {
+  return { kind: "option", name };
 }

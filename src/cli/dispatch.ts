@@ -19,6 +19,7 @@ const LOAD: Readonly<Record<CommandName, () => Promise<Run>>> = {
   init: async () => (await import("./commands/init.js")).init,
   quarantine: async () => (await import("./commands/quarantine.js")).quarantine,
   check: async () => (await import("./commands/check.js")).check,
+  config: async () => (await import("./commands/config.js")).config,
   completion: async () => (await import("./commands/completion.js")).completion,
 };
 

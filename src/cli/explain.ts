@@ -3,10 +3,12 @@ import {
   AbortedError,
   BackendError,
   type BackendErrorCode,
+  ConfigError,
   ConfigMismatchError,
   InvalidKeyError,
   InvalidOptionError,
   LockHeldError,
+  MissingPackageError,
   NoQuorumError,
   QuarantinedError,
   QuorumLockError,
@@ -49,6 +51,8 @@ function explainLock(error: QuorumLockError): Explanation {
   if (error instanceof InvalidKeyError) {
     return as(EXIT.usage, `option --key must be ${error.rule}; got ${show(error.key)}`);
   }
+  if (error instanceof ConfigError) return as(EXIT.usage, error.message);
+  if (error instanceof MissingPackageError) return as(EXIT.usage, missingText(error));
   if (error instanceof SameBackendError)
     return as(EXIT.usage, `${error.message}; give each --backend its own server`);
   if (error instanceof ConfigMismatchError) {
@@ -82,6 +86,10 @@ function inCommands(message: string): string {
 
 function as(exit: { readonly code: number }, text: string): Explanation {
   return { exitCode: exit.code, line: oneLine(text) };
+}
+
+function missingText({ message, packages }: MissingPackageError): string {
+  return `${message} (with npx: npx -p quorum-lock -p ${packages[0] ?? ""} quorum-lock …)`;
 }
 
 function heldText({ key, retryAfterMs, waitedMs, votes }: LockHeldError): string {

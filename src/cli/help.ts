@@ -23,10 +23,9 @@ ${commands.join("\n")}
 
 Examples:
   quorum-lock demo
-  quorum-lock run --backend redis://127.0.0.1:6379 --key hello -- echo locked
-  quorum-lock check --backend redis://a --backend redis://b --backend redis://c
+  quorum-lock run --key hello -- echo locked        (locks of this host)
 
-Redis servers need the package ioredis (npm install ioredis). One server
+Servers need the package of their client (Redis: npm install ioredis). One
 protects as long as it lives, three or five as long as most of them live.`;
 }
 
@@ -53,19 +52,19 @@ export function helpOf(spec: CommandSpec): string {
 /** How a command is called, in one line. */
 export function usageOf({ name, positionals, options, runsCommand }: CommandSpec): string {
   const words = positionals.map((each) => (each.optional === true ? `[${each.name}]` : each.name));
-  const backends = "backend" in options ? ["--backend URL..."] : [];
   const required = Object.entries(options)
     .filter(([, each]) => each.required === true)
     .map(([option, each]) => optionText(option, each));
   const others = Object.keys(options).length === 0 ? [] : ["[options]"];
   const command = runsCommand === true ? ["-- COMMAND [ARG...]"] : [];
-  return ["quorum-lock", name, ...words, ...required, ...backends, ...others, ...command].join(" ");
+  return ["quorum-lock", name, ...words, ...required, ...others, ...command].join(" ");
 }
 
 function commonRows(): readonly string[] {
-  const { backend, quorum, "max-ttl": maxTtl, "clock-skew": skew } = COMMON_OPTIONS;
+  const { backend, config, quorum, "max-ttl": maxTtl, "clock-skew": skew } = COMMON_OPTIONS;
   return [
     row(optionText("backend", backend), backend.about),
+    `  --config ${config.value}      else quorum-lock.yaml if there; --require-quorum as for run`,
     `  --quorum ${quorum.value}  --max-ttl ${maxTtl.value}  --clock-skew ${skew.value}   one figure for all users`,
     row("--restart-guard", `${RESTART_GUARDS.join("|")}, as for run`),
     row("--log-level", `${LOG_LEVELS.join("|")}; JSON on stderr, needs pino`),

@@ -116,6 +116,22 @@ export const JSON_FIELDS: Readonly<Partial<Record<CommandName, readonly JsonFiel
     { path: "cutOff", types: ["boolean"], about: "whether it ended at --limit" },
     { path: "complete", types: ["boolean"], about: "whether no held lock can be missing" },
   ],
+  config: [
+    { path: "values", types: ["array"], about: "the backends, then every setting" },
+    { path: "values[].key", types: ["string"], about: "such as ttl, backends[0].url or backends[0].tls.ca" },
+    { path: "values[].value", types: ["string", "null"], about: "as a file has it; null for a secret" },
+    { path: "values[].secret", types: ["boolean"], about: "whether it is one" },
+    {
+      path: "values[].source",
+      types: words("option", "variable", "file", "default"),
+      about: "option: of the command line",
+    },
+    {
+      path: "values[].from",
+      types: ["string", "null"],
+      about: "the option, the variable, or file:line:column; null for a default",
+    },
+  ],
   check: [
     { path: "backends", types: ["array"], about: "in the order of the options" },
     { path: "backends[].backend", types: ["string"], about: "its name" },

@@ -1,9 +1,9 @@
 /** The log of the command line: pino, JSON on stderr, only when asked for. */
+import { loadPackage } from "../config/packages.js";
 import type { Logger } from "../options.js";
 import { CommandLineError } from "./command-line-error.js";
 import { LOG_LEVELS } from "./command-table.js";
 import { EXIT } from "./exit-codes.js";
-import { missing } from "./open-backends.js";
 import { show } from "../errors.js";
 
 const STDERR = 2;
@@ -17,9 +17,7 @@ export async function createLogger(level: string | undefined): Promise<Logger | 
       `option --log-level must be one of ${LOG_LEVELS.join(", ")}; got ${show(level)}`,
     );
   }
-  const { pino } = await import("pino").catch((error: unknown) => {
-    throw missing(error, { name: "pino", what: "option --log-level needs" });
-  });
+  const { pino } = await loadPackage("pino", "option --log-level needs", () => import("pino"));
   // Synchronous, so that the last lines before an end are not lost.
   const logger: Logger = pino(
     { level, base: { pid: process.pid } },

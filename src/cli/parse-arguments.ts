@@ -1,9 +1,12 @@
 /** Arguments to options, strictly: what is unknown, missing or given twice is an error with a hint, never a silent default. */
 import { parseArgs, type ParseArgsConfig } from "node:util";
+import { nearest } from "../config/nearest.js";
 import { show } from "../errors.js";
 import { CommandLineError } from "./command-line-error.js";
 import type { CommandSpec } from "./command-table.js";
 import { EXIT } from "./exit-codes.js";
+
+export { nearest } from "../config/nearest.js";
 
 /** What was given; an option or argument that was not given is missing. */
 export interface Arguments {
@@ -47,15 +50,6 @@ export function parseArguments(spec: CommandSpec, args: readonly string[]): Argu
 export function usage(command: string, problem: string): CommandLineError {
   const help = command === "" ? "quorum-lock --help" : `quorum-lock ${command} --help`;
   return new CommandLineError(EXIT.usage, `${problem} (see ${help})`);
-}
-
-/** The word among `known` that was probably meant; undefined when none is near. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
-  const [best] = known
-    .map((candidate) => ({ candidate, edits: editsBetween(word, candidate) }))
-    .filter(({ candidate, edits }) => edits <= Math.min(2, candidate.length / 2))
-    .sort((a, b) => a.edits - b.edits);
-  return best?.candidate;
 }
 
 function checkPositionals({ name: command, positionals }: CommandSpec, words: readonly string[]): void {
@@ -116,20 +110,4 @@ function valueProblem(option: string, message: string): string {
   if (message.includes("ambiguous"))
     return `option ${option} needs a value; one that begins with a dash is written ${option}=-…`;
   return `option ${option} ${message.includes("does not take") ? "takes no value" : "needs a value"}`;
-}
-
-/** Letters to replace, insert, leave out or swap with their neighbour. */
-function editsBetween(a: string, b: string): number {
-  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, column) => column)];
-  const at = (row: number, column: number): number => rows[row]?.[column] ?? Number.POSITIVE_INFINITY;
-  for (let i = 1; i <= a.length; i++) {
-    rows.push([i]);
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      const swapped =
-        a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(i - 2, j - 2) + 1 : Number.POSITIVE_INFINITY;
-      rows[i]?.push(Math.min(replaced, swapped, at(i - 1, j) + 1, at(i, j - 1) + 1));
-    }
-  }
-  return at(a.length, b.length);
 }

@@ -15,7 +15,8 @@ export interface RunSettings extends CommonSettings {
   readonly killGraceMs: number | undefined;
 }
 
-const RUN_TTL_MS_DEFAULT = 30_000;
+/** How long a lock outlives a crash, unless that is configured. */
+export const RUN_TTL_MS_DEFAULT = 30_000;
 
 /** Reads them; "help" when that was asked for. Throws a `CommandLineError`. */
 export function readRunSettings(args: readonly string[]): RunSettings | "help" {
@@ -35,14 +36,14 @@ function readSettings(given: Arguments, command: readonly string[]): RunSettings
   const key = given.one("key");
   if (key === undefined) throw usage("run", "option --key is missing: what is to be locked");
   checkKey(key);
-  const { maxTtlMs } = common;
-  const ttlRange = { minMs: RUN_TTL_MS_MIN, maxMs: maxTtlMs, why: " (--max-ttl)" };
+  const { ttlMs = Math.min(RUN_TTL_MS_DEFAULT, common.maxTtlMs), waitMs = DEFAULTS.waitMs } =
+    common.config.options;
   return {
     ...common,
     key,
     command: checkedCommand(command),
-    ttlMs: readDurationMs(given, "ttl", ttlRange) ?? Math.min(RUN_TTL_MS_DEFAULT, maxTtlMs),
-    waitMs: readDurationMs(given, "wait", { minMs: 0, maxMs: LIMITS.waitMsMax }) ?? DEFAULTS.waitMs,
+    ttlMs,
+    waitMs,
     killGraceMs: readDurationMs(given, "kill-grace", { minMs: 0, maxMs: LIMITS.maxTtlMsMax }),
   };
 }

@@ -18,7 +18,22 @@ const WRONG: readonly (readonly [args: readonly string[], code: number, line: Re
   [["toString"], 64, /^unknown command toString \(see/],
   [["demo", "--fsat"], 64, /^unknown option --fsat; did you mean --fast\? \(see quorum-lock demo --help\)$/],
   [["demo", "extra"], 64, /^unexpected argument "extra"/],
-  [["run", "--", "true"], 64, /^option --backend is missing/],
+  [["run", "--", "true"], 64, /^option --key is missing/],
+  [
+    ["run", "--require-quorum", "--key", "k", "--", "true"],
+    64,
+    /^option --require-quorum must be left out, or at least one backend .*; got true, while none is configured$/,
+  ],
+  [
+    ["run", "--require-quorum", "--backend", "sqlite:x.db", "--key", "k", "--", "true"],
+    64,
+    /^option --require-quorum must be .*; got true, while all are SQLite files$/,
+  ],
+  [
+    ["run", "--config", "no-such.yaml", "--key", "k", "--", "true"],
+    64,
+    /^option --config must be a YAML file that can be read \(ENOENT\); got "no-such\.yaml"$/,
+  ],
   [["run", "--backend", "redis://127.0.0.1:1", "--", "true"], 64, /^option --key is missing/],
   [[...RUN], 64, /^the command is missing: write -- and then the command/],
   [[...RUN, "--"], 64, /^the command is missing/],
@@ -73,7 +88,7 @@ const WRONG: readonly (readonly [args: readonly string[], code: number, line: Re
   [
     ["run", "--backend", "memory:", "--key", "k", "--", "true"],
     64,
-    /^option --backend must be a server.*"memory:".*quorum-lock demo/,
+    /^option --backend must be a server.*quorum-lock demo` uses; got "memory:"$/,
   ],
   [
     ["run", "--backend", "127.0.0.1:6379", "--key", "k", "--", "true"],
@@ -111,7 +126,7 @@ const WRONG_FOR_OPERATORS: typeof WRONG = [
     64,
     /^unexpected argument "b": inspect takes one KEY, with quotes if it has blanks \(see/,
   ],
-  [["inspect", "k"], 64, /^option --backend is missing: .* \(see quorum-lock inspect --help\)$/],
+  [["inspect", "k", "--require-quorum"], 64, /^option --require-quorum must be left out/],
   [["inspect", "", ...ONE], 64, /^KEY must be a string of at least one character; got ""$/],
   [
     ["watch", "x".repeat(513), ...ONE],
@@ -153,7 +168,7 @@ const WRONG_FOR_OPERATORS: typeof WRONG = [
       `^option --at-least must be a token, a whole number from 1 to 9007199254740990; got "${token}"$`,
     ),
   ]),
-  [["init"], 64, /^option --backend is missing/],
+  [["init", "--require-quorum"], 64, /^option --require-quorum must be left out/],
   [["init", "now", ...ONE], 64, /^unexpected argument "now" \(see quorum-lock init --help\)$/],
   [["quarantine", ...ONE], 64, /^BACKEND is missing: the name of the server/],
   [
@@ -161,7 +176,7 @@ const WRONG_FOR_OPERATORS: typeof WRONG = [
     64,
     /^BACKEND must be the name of one of the --backend URLs: 127\.0\.0\.1:1; got "127\.0\.0\.1:2"; did you mean 127\.0\.0\.1:1\?$/,
   ],
-  [["check"], 64, /^option --backend is missing/],
+  [["check", "--backend", ""], 64, /^option --backend must be a URL/],
   [["check", ...ONE, "--quorum", "2"], 64, /^option --quorum must be a majority of the 1 backends/],
   [["check", ...ONE, "--max-ttl", "soon"], 64, /^option --max-ttl must be a duration/],
   [["check", ...ONE, ...ONE], 64, /are the same by name;.*give each --backend its own server$/],

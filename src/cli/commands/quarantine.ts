@@ -17,7 +17,7 @@ import { print, wrapped } from "../terminal.js";
 export const quarantine: Run = command(COMMANDS.quarantine, async (given) => {
   const name = given.positional("BACKEND") ?? "";
   const settings = readCommonSettings("quarantine", given);
-  if (settings.restartGuard === "off") {
+  if (settings.config.options.restartGuard === "off") {
     const why =
       "it says that servers never forget, and then none is kept from voting; give what your programs give";
     throw usage("quarantine", `option --restart-guard must not be off: ${why}`);

@@ -1,5 +1,4 @@
 /** `quorum-lock run`: runs a command while holding a lock. */
-import type { Backend } from "../../backend.js";
 import { validityMs } from "../../engine/validity.js";
 import { AbortedError, NoQuorumError, show } from "../../errors.js";
 import type { Lease } from "../../lock/lease.js";
@@ -33,18 +32,18 @@ const OWN_CODES = [
 /** One screen of 80 x 24. */
 const RUN_HELP = `quorum-lock run - run a command while holding a lock
 
-  quorum-lock run --backend URL... --key KEY [options] -- COMMAND [ARG...]
+  quorum-lock run --key KEY [options] -- COMMAND [ARG...]
 
-  --backend URL      a server that votes, once for each, best 3 or 5:
-                     redis://HOST:PORT/DB rediss:// redis+unix:///PATH
-                     parameters: ?name=N&durable=true&prefix=P
+  --backend URL      a server that votes, once for each, best 3 or 5: redis://A,
+                     postgres://A/DB etcd:// ... (docs/configuration.md); with
+                     none: QUORUM_LOCK_BACKENDS, --config quorum-lock.yaml, or
+                     locks of this host only, which --require-quorum refuses
   --key KEY          what is locked
   --ttl 30s          how long the lock outlives a crash; extended meanwhile
   --wait 10s         how long to wait for the lock; 0 tries once
   --kill-grace 5s    from SIGTERM to SIGKILL (default: a fifth of --ttl)
   --quorum N  --max-ttl 60s  --clock-skew 1s   one figure for all users
-  --restart-guard auto|strict|off   when servers restart and forget locks:
-                     auto waits unless all did so at once, strict always
+  --restart-guard auto|strict|off   when servers restart and forget their locks
   --log-level debug|info|warn|error   JSON on stderr, needs pino
 
 COMMAND finds QUORUM_LOCK_TOKEN and QUORUM_LOCK_KEY in its environment. It is
@@ -62,9 +61,9 @@ export async function run(args: readonly string[]): Promise<number> {
     return EXIT.ok.code;
   }
   checkCommand(settings.command[0]);
-  return withBackends(settings, async ({ backends, options }) => {
+  return withBackends(settings, async ({ options }) => {
     const { ttlMs } = settings;
-    const times = endingTimes({ ttlMs, validityMs: validityOf(ttlMs, backends) }, settings.killGraceMs);
+    const times = endingTimes({ ttlMs, validityMs: validityOf(ttlMs, options) }, settings.killGraceMs);
     const locker = createLocker({ ...options, ttlMs });
     try {
       return await runLocked(locker, { settings, options, times });
@@ -150,7 +149,10 @@ async function release(
 }
 
 /** As the locker computes it for these backends. */
-function validityOf(ttlMs: number, backends: readonly Backend[]): number {
+function validityOf(
+  ttlMs: number,
+  { backends, driftPpm = DEFAULTS.driftPpm }: Pick<LockerOptions, "backends" | "driftPpm">,
+): number {
   const earlyByMs = Math.max(...backends.map(({ capabilities }) => capabilities.earlyByMs));
-  return validityMs(ttlMs, { driftPpm: DEFAULTS.driftPpm, earlyByMs, grainMs: 1 });
+  return validityMs(ttlMs, { driftPpm, earlyByMs, grainMs: 1 });
 }
