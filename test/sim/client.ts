@@ -28,6 +28,8 @@ export interface Surroundings {
   readonly marks: HighWaterMarks;
   /** Leases on their way from one worker to another. */
   readonly handOvers: HandOver[];
+  /** A server granted something, and its client knows. */
+  readonly granted: (server: Server) => void;
   /** Workers take no new lease. */
   readonly isOver: () => boolean;
 }
@@ -61,7 +63,12 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       hopMsMax: dice.between(1, plan.hopMsMax),
       inOrder: plan.inOrder,
       calls: plan.calls,
-      watcher: { sent: (operation, args) => recorder.sent(process, operation, args) },
+      adversity: surroundings.profile.adversity ?? {},
+      resent: surroundings.profile.resent ?? false,
+      watcher: {
+        sent: (operation, args) => recorder.sent(process, operation, args),
+        granted: surroundings.granted,
+      },
     }),
   );
   const signals: AbortSignal[] = [];

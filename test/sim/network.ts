@@ -28,6 +28,18 @@ export interface Path {
 export interface Watcher {
   /** A request leaves its client. */
   sent(operation: string, args: readonly unknown[]): void;
+  /** A server granted something, and its client knows. */
+  granted(server: Server): void;
+}
+
+/** What the network does to the requests of one operation, beyond what it does to all. */
+export interface Adversity {
+  /** Their slowest hop, instead of the ordinary one. */
+  readonly hopMsMax?: number;
+  /** How many get lost, from 0 to 1. */
+  readonly lost?: number;
+  /** How often the clock of the server leaps ahead just before one of them is executed, from 0 to 1. */
+  readonly leaps?: number;
 }
 
 /** The usual way of a path. */
@@ -39,6 +51,10 @@ export interface PathOptions {
   readonly inOrder: boolean;
   /** The backend calls those who wait. */
   readonly calls: boolean;
+  /** By the name of the operation. */
+  readonly adversity: Readonly<Record<string, Adversity>>;
+  /** What a dead server had not executed is executed by the next one, as by a proxy or a driver that sends it again. */
+  readonly resent: boolean;
   readonly watcher: Watcher;
 }
 
@@ -59,7 +75,7 @@ const STAYS_HERE: ReadonlySet<string> = new Set(["close", "watch"]);
 let operations: readonly string[] | undefined;
 
 export function createPath(kernel: Kernel, options: PathOptions): Path {
-  const { process, server, inOrder, watcher, hopMsMax } = options;
+  const { process, server, inOrder, watcher, adversity, resent } = options;
   const dice: Dice = kernel.dice();
   const connections = new Set<Connection>();
   let delayMs = 0;
@@ -81,7 +97,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     failAll(what: string): void;
   }
 
-  function hop(fromMs: number): number {
+  function hop(fromMs: number, hopMsMax = options.hopMsMax): number {
     if (delayUntilMs <= fromMs) return dice.between(HOP_MS_MIN, hopMsMax);
     return dice.between(HOP_MS_MIN, Math.max(delayMs, hopMsMax));
   }
@@ -91,7 +107,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     for (const connection of connections) connection.failAll(what);
   }
 
-  server.onDeath(() => breakAll("connection reset by the server"));
+  if (!resent) server.onDeath(() => breakAll("connection reset by the server"));
 
   /** Has the client hear of something as soon as it runs. */
   function hear(run: () => void): void {
@@ -156,7 +172,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     }
 
     function send(operation: string, args: readonly unknown[], call: Call): Promise<unknown> {
-      if (closed || !server.up) {
+      if (closed || (!server.up && !resent)) {
         const what = closed ? "the session was closed" : "connection refused";
         return Promise.reject(new BackendError("BACKEND_NOT_CONNECTED", { backend: server.name, what }));
       }
@@ -173,7 +189,9 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
         }
         if (halfOpenUntilMs > sentAtMs) return;
         if (lossUntilMs > sentAtMs && dice.chance(lossRate)) return;
-        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs);
+        const { lost = 0, hopMsMax } = adversity[operation] ?? {};
+        if (lost > 0 && dice.chance(lost)) return;
+        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs, hopMsMax);
         if (lateUntilMs > sentAtMs) arrivalMs += lateMs;
         if (inOrder) lastArrivalMs = arrivalMs = Math.max(arrivalMs, lastArrivalMs);
         kernel.plan(arrivalMs, () => arrive(pending, operation, call, wire));
@@ -181,7 +199,13 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     }
 
     function arrive(pending: Pending | undefined, operation: string, call: Call, wire: number): void {
-      if (wire !== wires || !server.up) return;
+      if (wire !== wires) return;
+      if (!server.up) {
+        if (resent) kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, operation, call, wire));
+        return;
+      }
+      const { leaps = 0 } = adversity[operation] ?? {};
+      if (leaps > 0 && dice.chance(leaps)) server.leap();
       remote.execute(call, (outcome) => {
         note("execute", `${operation} -> ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
         if (pending !== undefined) reply(pending, outcome, wire);
@@ -200,8 +224,10 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
           settle(pending, () => {
             waiting.delete(pending);
             note("reply", `${pending.operation}: ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
-            if (outcome.error === undefined) pending.resolve(outcome.value);
-            else pending.reject(outcome.error);
+            if (outcome.error !== undefined) return pending.reject(outcome.error);
+            if ((outcome.value as { readonly kind?: string } | undefined)?.kind === "granted")
+              watcher.granted(server);
+            pending.resolve(outcome.value);
           }),
         );
       });

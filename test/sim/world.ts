@@ -64,9 +64,15 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     profile,
     marks: createHighWaterMarks(),
     handOvers: [],
+    granted: (server) => {
+      struck.get(server)?.();
+      struck.delete(server);
+    },
     isOver: () => over,
   };
   const clients: Client[] = [];
+  /** What happens to a server as soon as it has granted something. */
+  const struck = new Map<Server, () => void>();
   let over = false;
   let faults = 0;
   let replaced = 0;
@@ -164,6 +170,18 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
           hit();
           if (fault.kind === "failover") server.failover(forMs);
           else server.restart(fault.kind === "forget" ? "lost" : "kept", forMs);
+        });
+        return;
+      case "forget granted":
+        if (server.index >= plan.forgetful) return;
+        struck.set(server, () => {
+          kernel.plan(kernel.nowMs + ms, () => {
+            if (over) return;
+            ifAllowed(server, () => {
+              hit();
+              server.restart("lost", forMs);
+            });
+          });
         });
         return;
       case "amnesia":
@@ -392,12 +410,13 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
 }
 
 function losesMemory(plan: Plan): boolean {
-  return plan.faults.some(({ kind }) => ["forget", "failover", "amnesia", "restart"].includes(kind));
+  return plan.faults.some(({ kind }) => ["forget", "forget granted", "failover", "amnesia", "restart"].includes(kind));
 }
 
 function laneOf({ kind }: Fault, client: Client, server: Server): string {
   switch (kind) {
     case "forget":
+    case "forget granted":
     case "restart":
     case "failover":
     case "down":
