@@ -28,8 +28,8 @@ export interface Surroundings {
   readonly marks: HighWaterMarks;
   /** Leases on their way from one worker to another. */
   readonly handOvers: HandOver[];
-  /** A server granted something, and its client knows. */
-  readonly granted: (server: Server) => void;
+  /** A server answered an acquire, and the client knows. */
+  readonly answered: (server: Server, owner: string, kind: string) => void;
   /** Workers take no new lease. */
   readonly isOver: () => boolean;
 }
@@ -67,7 +67,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       resent: surroundings.profile.resent ?? false,
       watcher: {
         sent: (operation, args) => recorder.sent(process, operation, args),
-        granted: surroundings.granted,
+        answered: surroundings.answered,
       },
     }),
   );
@@ -170,7 +170,9 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   }
 
   async function take(key: string, keepAlive: boolean): Promise<HeldLease | undefined> {
-    const options = { ttlMs: dice.whole(ttlMsMin, ttlMsMax), keepAlive };
+    const ttlMs =
+      profile.ttlExtremes === true ? dice.pick([ttlMsMin, ttlMsMax]) : dice.whole(ttlMsMin, ttlMsMax);
+    const options = { ttlMs, keepAlive };
     if (dice.chance(0.1)) {
       const refusable = await place
         .locker()

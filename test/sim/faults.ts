@@ -110,6 +110,13 @@ export const KNOBS = {
     ms: [0, 20],
     forMs: [0, 5],
   },
+  "forget split": {
+    what: "the same, just after it granted what another backend refused",
+    of: "backend",
+    weight: 0,
+    ms: [0, 20],
+    forMs: [0, 5],
+  },
   failover: {
     what: "an empty replica takes over; later the old primary is back with its memory",
     of: "backend",

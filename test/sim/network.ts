@@ -3,7 +3,7 @@
  * a connection of its own over it. Works on whatever operations a session has, and holds no promise but the one that its
  * caller waits for.
  */
-import type { Backend, BackendSession, Deployment } from "../../src/backend.js";
+import type { AcquireReply, AcquireRequest, Backend, BackendSession, Deployment } from "../../src/backend.js";
 import { BackendError } from "../../src/errors.js";
 import type { Happening } from "../../src/testing/event-queue.js";
 import type { Dice, Kernel } from "./kernel.js";
@@ -28,12 +28,14 @@ export interface Path {
 export interface Watcher {
   /** A request leaves its client. */
   sent(operation: string, args: readonly unknown[]): void;
-  /** A server granted something, and its client knows. */
-  granted(server: Server): void;
+  /** A server answered an acquire, and the client knows. */
+  answered(server: Server, owner: string, kind: string): void;
 }
 
 /** What the network does to the requests of one operation, beyond what it does to all. */
 export interface Adversity {
+  /** On how many of the paths, from 0 to 1. Default: on all of them. */
+  readonly paths?: number;
   /** Their slowest hop, instead of the ordinary one. */
   readonly hopMsMax?: number;
   /** How many get lost, from 0 to 1. */
@@ -64,6 +66,8 @@ const HOP_MS_MIN = 0.5;
 
 interface Pending {
   readonly operation: string;
+  /** Of an acquire. */
+  readonly owner: string | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
   timeout: Happening | undefined;
@@ -75,8 +79,11 @@ const STAYS_HERE: ReadonlySet<string> = new Set(["close", "watch"]);
 let operations: readonly string[] | undefined;
 
 export function createPath(kernel: Kernel, options: PathOptions): Path {
-  const { process, server, inOrder, watcher, adversity, resent } = options;
+  const { process, server, inOrder, watcher, resent } = options;
   const dice: Dice = kernel.dice();
+  const adversity = new Map(
+    Object.entries(options.adversity).filter(([, { paths }]) => paths === undefined || dice.chance(paths)),
+  );
   const connections = new Set<Connection>();
   let delayMs = 0;
   let delayUntilMs = 0;
@@ -180,7 +187,8 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
       note("send", `${operation} ${kernel.trace === undefined ? "" : show(args)}`);
       const sentAtMs = process.atMs();
       return new Promise((resolve, reject) => {
-        const pending: Pending = { operation, resolve, reject, timeout: undefined, settled: false };
+        const owner = operation === "acquire" ? (args[0] as AcquireRequest).owner : undefined;
+        const pending: Pending = { operation, owner, resolve, reject, timeout: undefined, settled: false };
         waiting.add(pending);
         pending.timeout = kernel.plan(sentAtMs + CONNECTION_MS, () => expire(pending));
         const wire = wires;
@@ -189,7 +197,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
         }
         if (halfOpenUntilMs > sentAtMs) return;
         if (lossUntilMs > sentAtMs && dice.chance(lossRate)) return;
-        const { lost = 0, hopMsMax } = adversity[operation] ?? {};
+        const { lost = 0, hopMsMax } = adversity.get(operation) ?? {};
         if (lost > 0 && dice.chance(lost)) return;
         let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs, hopMsMax);
         if (lateUntilMs > sentAtMs) arrivalMs += lateMs;
@@ -204,7 +212,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
         if (resent) kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, operation, call, wire));
         return;
       }
-      const { leaps = 0 } = adversity[operation] ?? {};
+      const { leaps = 0 } = adversity.get(operation) ?? {};
       if (leaps > 0 && dice.chance(leaps)) server.leap();
       remote.execute(call, (outcome) => {
         note("execute", `${operation} -> ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
@@ -225,8 +233,9 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
             waiting.delete(pending);
             note("reply", `${pending.operation}: ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
             if (outcome.error !== undefined) return pending.reject(outcome.error);
-            if ((outcome.value as { readonly kind?: string } | undefined)?.kind === "granted")
-              watcher.granted(server);
+            if (pending.owner !== undefined) {
+              watcher.answered(server, pending.owner, (outcome.value as AcquireReply).kind);
+            }
             pending.resolve(outcome.value);
           }),
         );

@@ -50,6 +50,8 @@ export interface Profile {
   readonly usedUp?: number;
   /** How many of the others are kept alive. Default 0.5. */
   readonly kept?: number;
+  /** Only the shortest and the longest of them. */
+  readonly ttlExtremes?: boolean;
   /** TTLs in milliseconds; the largest is also the locker's option. Default 60 to 240. */
   readonly ttlMs?: readonly [min: number, max: number];
   /** How often a holder extends by itself between two steps. Default 0.2. */
@@ -245,7 +247,8 @@ export const INSIDE_PROFILES = {
     extends: 0.8,
     stepMs: 60,
     ttlMs: [60, 600],
-    adversity: { acquire: { hopMsMax: 90 }, extend: { lost: 0.3 } },
+    ttlExtremes: true,
+    adversity: { acquire: { hopMsMax: 120, paths: 0.4 }, extend: { lost: 0.9, paths: 0.3 } },
     hopMsMax: 4,
     inOrder: false,
     calls: false,
@@ -255,7 +258,7 @@ export const INSIDE_PROFILES = {
     paceMs: 30,
     tailMs: 40,
     ending: "none",
-    faults: only({ "forget granted": 1, delay: 5, "cut requests": 2 }),
+    faults: only({ "forget split": 2, delay: 5 }),
   },
   keeping: {
     ...INSIDE,
