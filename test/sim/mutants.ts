@@ -154,7 +154,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a late grant above the token counts",
-    edits: [{ file: ROUND, find: 'fence < token ? "behind" : "ahead"', put: 'fence < token ? "behind" : "known"' }],
+    edits: [
+      { file: ROUND, find: 'fence < token ? "behind" : "ahead"', put: 'fence < token ? "behind" : "known"' },
+    ],
     seenBy: ["tokens"],
     profile: "ties",
     worlds: 3_000,
@@ -236,13 +238,6 @@ export const MUTANTS: readonly Mutant[] = [
     seenBy: ["resurrection"],
     profile: "force",
     worlds: 200,
-  },
-  {
-    name: "heal on a quarantined backend",
-    edits: [{ file: RECORD, find: 'if (request.quarantined)\n        return { answer: "quarantined", next: undefined };', put: "" }],
-    seenBy: ["exclusion"],
-    profile: "mending",
-    worlds: 10_000,
   },
   {
     name: "heal takes another's lock",
@@ -527,7 +522,13 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "bootstrap of whatever memory is there",
-    edits: [{ file: MARK, find: "mark.incarnation !== incarnation || mark.quarantinedUntil === 0", put: "mark.quarantinedUntil === 0" }],
+    edits: [
+      {
+        file: MARK,
+        find: "mark.incarnation !== incarnation || mark.quarantinedUntil === 0",
+        put: "mark.quarantinedUntil === 0",
+      },
+    ],
     seenBy: ["exclusion"],
     profile: "proxied",
     worlds: 5_000,

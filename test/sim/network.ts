@@ -209,7 +209,8 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     function arrive(pending: Pending | undefined, operation: string, call: Call, wire: number): void {
       if (wire !== wires) return;
       if (!server.up) {
-        if (resent) kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, operation, call, wire));
+        if (resent)
+          kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, operation, call, wire));
         return;
       }
       const { leaps = 0 } = adversity.get(operation) ?? {};

@@ -428,7 +428,9 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
 }
 
 function losesMemory(plan: Plan): boolean {
-  return plan.faults.some(({ kind }) => ["forget", "forget granted", "forget split", "failover", "amnesia", "restart"].includes(kind));
+  return plan.faults.some(({ kind }) =>
+    ["forget", "forget granted", "forget split", "failover", "amnesia", "restart"].includes(kind),
+  );
 }
 
 function laneOf({ kind }: Fault, client: Client, server: Server): string {
