@@ -28,6 +28,8 @@ export interface Surroundings {
   readonly marks: HighWaterMarks;
   /** Leases on their way from one worker to another. */
   readonly handOvers: HandOver[];
+  /** A server answered an acquire, and the client knows. */
+  readonly answered: (server: Server, owner: string, kind: string) => void;
   /** Workers take no new lease. */
   readonly isOver: () => boolean;
 }
@@ -61,7 +63,12 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       hopMsMax: dice.between(1, plan.hopMsMax),
       inOrder: plan.inOrder,
       calls: plan.calls,
-      watcher: { sent: (operation, args) => recorder.sent(process, operation, args) },
+      adversity: surroundings.profile.adversity ?? {},
+      resent: surroundings.profile.resent ?? false,
+      watcher: {
+        sent: (operation, args) => recorder.sent(process, operation, args),
+        answered: surroundings.answered,
+      },
     }),
   );
   const signals: AbortSignal[] = [];
@@ -163,7 +170,9 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   }
 
   async function take(key: string, keepAlive: boolean): Promise<HeldLease | undefined> {
-    const options = { ttlMs: dice.whole(ttlMsMin, ttlMsMax), keepAlive };
+    const ttlMs =
+      profile.ttlExtremes === true ? dice.pick([ttlMsMin, ttlMsMax]) : dice.whole(ttlMsMin, ttlMsMax);
+    const options = { ttlMs, keepAlive };
     if (dice.chance(0.1)) {
       const refusable = await place
         .locker()

@@ -103,6 +103,20 @@ export const KNOBS = {
     forMs: [0, 40],
   },
   forget: { what: "a backend crashes and starts again empty", of: "backend", weight: 3, forMs: [0, 40] },
+  "forget granted": {
+    what: "the same, just after it granted something and its client knows",
+    of: "backend",
+    weight: 0,
+    ms: [0, 20],
+    forMs: [0, 5],
+  },
+  "forget split": {
+    what: "the same, just after it granted what another backend refused",
+    of: "backend",
+    weight: 0,
+    ms: [0, 20],
+    forMs: [0, 5],
+  },
   failover: {
     what: "an empty replica takes over; later the old primary is back with its memory",
     of: "backend",

@@ -140,6 +140,52 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 3_000,
   },
   {
+    name: "raise of whatever its owner has",
+    edits: [
+      {
+        file: RECORD,
+        find: "lock === undefined || lock.owner !== request.owner || lock.fence !== request.fence",
+        put: "lock === undefined || lock.owner !== request.owner",
+      },
+    ],
+    seenBy: ["tokens"],
+    profile: "ties",
+    worlds: 3_000,
+  },
+  {
+    name: "a late grant above the token counts",
+    edits: [
+      { file: ROUND, find: 'fence < token ? "behind" : "ahead"', put: 'fence < token ? "behind" : "known"' },
+    ],
+    seenBy: ["tokens"],
+    profile: "ties",
+    worlds: 3_000,
+  },
+  {
+    name: "a refused raise is tried again with another grant",
+    edits: [
+      {
+        file: POLL,
+        find: "round = castRaise(round, link.index, vote);",
+        put:
+          'if (vote === "refused" && !link.asked?.has(owner)) {\n' +
+          "            (link.asked ??= new Set()).add(owner);\n" +
+          "            link.send((session) => session.acquire({ key, owner, ttlMs, proposal }), (reply) => {\n" +
+          '                if (reply.kind !== "granted") return onRaised(link, fence, "refused");\n' +
+          "                answers[link.index] = reply;\n" +
+          "                link.send((session) => session.raise({ key, owner, fence: reply.fence, token: round.token }),\n" +
+          '                    (raised) => onRaised(link, reply.fence, raised), () => onRaised(link, fence, "fault"));\n' +
+          '            }, () => onRaised(link, fence, "fault"));\n' +
+          "            return;\n" +
+          "        }\n" +
+          "        round = castRaise(round, link.index, vote);",
+      },
+    ],
+    seenBy: ["tokens"],
+    profile: "ties",
+    worlds: 3_000,
+  },
+  {
     name: "release without owner check",
     edits: [
       {
@@ -460,6 +506,32 @@ export const MUTANTS: readonly Mutant[] = [
     seenBy: ["exclusion"],
     profile: "starting",
     worlds: 2_000,
+  },
+  {
+    name: "bootstrap after one look",
+    edits: [
+      {
+        file: CONTACT,
+        find: "firstDoneAt: first.includes(undefined) ? undefined : state.clock",
+        put: "firstDoneAt: first.includes(undefined) ? undefined : state.clock, decided: first.includes(undefined) ? state.decided : first",
+      },
+    ],
+    seenBy: ["exclusion"],
+    profile: "proxied",
+    worlds: 5_000,
+  },
+  {
+    name: "bootstrap of whatever memory is there",
+    edits: [
+      {
+        file: MARK,
+        find: "mark.incarnation !== incarnation || mark.quarantinedUntil === 0",
+        put: "mark.quarantinedUntil === 0",
+      },
+    ],
+    seenBy: ["exclusion"],
+    profile: "proxied",
+    worlds: 5_000,
   },
   {
     name: "a found mark does not count as joined",

@@ -3,7 +3,7 @@
  * a connection of its own over it. Works on whatever operations a session has, and holds no promise but the one that its
  * caller waits for.
  */
-import type { Backend, BackendSession, Deployment } from "../../src/backend.js";
+import type { AcquireReply, AcquireRequest, Backend, BackendSession, Deployment } from "../../src/backend.js";
 import { BackendError } from "../../src/errors.js";
 import type { Happening } from "../../src/testing/event-queue.js";
 import type { Dice, Kernel } from "./kernel.js";
@@ -28,6 +28,20 @@ export interface Path {
 export interface Watcher {
   /** A request leaves its client. */
   sent(operation: string, args: readonly unknown[]): void;
+  /** A server answered an acquire, and the client knows. */
+  answered(server: Server, owner: string, kind: string): void;
+}
+
+/** What the network does to the requests of one operation, beyond what it does to all. */
+export interface Adversity {
+  /** On how many of the paths, from 0 to 1. Default: on all of them. */
+  readonly paths?: number;
+  /** Their slowest hop, instead of the ordinary one. */
+  readonly hopMsMax?: number;
+  /** How many get lost, from 0 to 1. */
+  readonly lost?: number;
+  /** How often the clock of the server leaps ahead just before one of them is executed, from 0 to 1. */
+  readonly leaps?: number;
 }
 
 /** The usual way of a path. */
@@ -39,6 +53,10 @@ export interface PathOptions {
   readonly inOrder: boolean;
   /** The backend calls those who wait. */
   readonly calls: boolean;
+  /** By the name of the operation. */
+  readonly adversity: Readonly<Record<string, Adversity>>;
+  /** What a dead server had not executed is executed by the next one, as by a proxy or a driver that sends it again. */
+  readonly resent: boolean;
   readonly watcher: Watcher;
 }
 
@@ -48,6 +66,8 @@ const HOP_MS_MIN = 0.5;
 
 interface Pending {
   readonly operation: string;
+  /** Of an acquire. */
+  readonly owner: string | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
   timeout: Happening | undefined;
@@ -59,8 +79,11 @@ const STAYS_HERE: ReadonlySet<string> = new Set(["close", "watch"]);
 let operations: readonly string[] | undefined;
 
 export function createPath(kernel: Kernel, options: PathOptions): Path {
-  const { process, server, inOrder, watcher, hopMsMax } = options;
+  const { process, server, inOrder, watcher, resent } = options;
   const dice: Dice = kernel.dice();
+  const adversity = new Map(
+    Object.entries(options.adversity).filter(([, { paths }]) => paths === undefined || dice.chance(paths)),
+  );
   const connections = new Set<Connection>();
   let delayMs = 0;
   let delayUntilMs = 0;
@@ -81,7 +104,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     failAll(what: string): void;
   }
 
-  function hop(fromMs: number): number {
+  function hop(fromMs: number, hopMsMax = options.hopMsMax): number {
     if (delayUntilMs <= fromMs) return dice.between(HOP_MS_MIN, hopMsMax);
     return dice.between(HOP_MS_MIN, Math.max(delayMs, hopMsMax));
   }
@@ -91,7 +114,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     for (const connection of connections) connection.failAll(what);
   }
 
-  server.onDeath(() => breakAll("connection reset by the server"));
+  if (!resent) server.onDeath(() => breakAll("connection reset by the server"));
 
   /** Has the client hear of something as soon as it runs. */
   function hear(run: () => void): void {
@@ -156,7 +179,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     }
 
     function send(operation: string, args: readonly unknown[], call: Call): Promise<unknown> {
-      if (closed || !server.up) {
+      if (closed || (!server.up && !resent)) {
         const what = closed ? "the session was closed" : "connection refused";
         return Promise.reject(new BackendError("BACKEND_NOT_CONNECTED", { backend: server.name, what }));
       }
@@ -164,7 +187,8 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
       note("send", `${operation} ${kernel.trace === undefined ? "" : show(args)}`);
       const sentAtMs = process.atMs();
       return new Promise((resolve, reject) => {
-        const pending: Pending = { operation, resolve, reject, timeout: undefined, settled: false };
+        const owner = operation === "acquire" ? (args[0] as AcquireRequest).owner : undefined;
+        const pending: Pending = { operation, owner, resolve, reject, timeout: undefined, settled: false };
         waiting.add(pending);
         pending.timeout = kernel.plan(sentAtMs + CONNECTION_MS, () => expire(pending));
         const wire = wires;
@@ -173,7 +197,9 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
         }
         if (halfOpenUntilMs > sentAtMs) return;
         if (lossUntilMs > sentAtMs && dice.chance(lossRate)) return;
-        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs);
+        const { lost = 0, hopMsMax } = adversity.get(operation) ?? {};
+        if (lost > 0 && dice.chance(lost)) return;
+        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs, hopMsMax);
         if (lateUntilMs > sentAtMs) arrivalMs += lateMs;
         if (inOrder) lastArrivalMs = arrivalMs = Math.max(arrivalMs, lastArrivalMs);
         kernel.plan(arrivalMs, () => arrive(pending, operation, call, wire));
@@ -181,7 +207,14 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     }
 
     function arrive(pending: Pending | undefined, operation: string, call: Call, wire: number): void {
-      if (wire !== wires || !server.up) return;
+      if (wire !== wires) return;
+      if (!server.up) {
+        if (resent)
+          kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, operation, call, wire));
+        return;
+      }
+      const { leaps = 0 } = adversity.get(operation) ?? {};
+      if (leaps > 0 && dice.chance(leaps)) server.leap();
       remote.execute(call, (outcome) => {
         note("execute", `${operation} -> ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
         if (pending !== undefined) reply(pending, outcome, wire);
@@ -200,8 +233,11 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
           settle(pending, () => {
             waiting.delete(pending);
             note("reply", `${pending.operation}: ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
-            if (outcome.error === undefined) pending.resolve(outcome.value);
-            else pending.reject(outcome.error);
+            if (outcome.error !== undefined) return pending.reject(outcome.error);
+            if (pending.owner !== undefined) {
+              watcher.answered(server, pending.owner, (outcome.value as AcquireReply).kind);
+            }
+            pending.resolve(outcome.value);
           }),
         );
       });

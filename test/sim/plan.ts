@@ -110,5 +110,6 @@ function drawClocks(
     wallOffsetMs: dice.chance(0.5)
       ? dice.pick([-1, 1] as const) * offset
       : Math.round(dice.between(-offset, offset)),
+    ...(profile.wallStepMs === undefined ? {} : { wallStepMs: profile.wallStepMs }),
   };
 }

@@ -13,6 +13,13 @@ import type { Kernel } from "./kernel.js";
 export interface Clocks {
   readonly ratePpm: number;
   readonly wallOffsetMs: number;
+  /** The wall clock moves on in steps of so much only. */
+  readonly wallStepMs?: number;
+}
+
+/** What a coarse wall clock shows of a time. */
+export function steps(ms: number, stepMs: number | undefined): number {
+  return stepMs === undefined ? ms : Math.floor(ms / stepMs) * stepMs;
 }
 
 /** A process that lockers run in. */
@@ -133,7 +140,7 @@ export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): 
   }
 
   function wallMs(): number {
-    return Math.floor(EPOCH_MS + atMs() - unseenMs(atMs()) + wallOffsetMs);
+    return Math.floor(steps(EPOCH_MS + atMs() - unseenMs(atMs()), clocks.wallStepMs) + wallOffsetMs);
   }
 
   const system: System = {

@@ -1,6 +1,7 @@
 /** The kinds of worlds, and what is promised in each. */
 import type { FaultKind, Weights } from "./faults.js";
 import type { Promised } from "./history.js";
+import type { Adversity } from "./network.js";
 
 /** One kind of world. What is left out is drawn by the seed. */
 export interface Profile {
@@ -20,6 +21,12 @@ export interface Profile {
   readonly madClients?: number;
   /** Now and then the clock of a backend leaps ahead by up to the longest TTL, at one look in so many. */
   readonly leapChance?: number;
+  /** What the network does to requests of one operation. */
+  readonly adversity?: Readonly<Record<string, Adversity>>;
+  /** Requests outlive the death of their server, as behind a proxy or with a driver that sends them again. */
+  readonly resent?: boolean;
+  /** All wall clocks move on in steps of so much only, so that proposals hardly differ. */
+  readonly wallStepMs?: number;
   readonly clients?: number;
   readonly keys?: number;
   /** Wall clocks differ by up to half of this in each direction; also the locker's option. Default 40. */
@@ -43,6 +50,8 @@ export interface Profile {
   readonly usedUp?: number;
   /** How many of the others are kept alive. Default 0.5. */
   readonly kept?: number;
+  /** Only the shortest and the longest of them. */
+  readonly ttlExtremes?: boolean;
   /** TTLs in milliseconds; the largest is also the locker's option. Default 60 to 240. */
   readonly ttlMs?: readonly [min: number, max: number];
   /** How often a holder extends by itself between two steps. Default 0.2. */
@@ -225,6 +234,33 @@ export const INSIDE_PROFILES = {
     ending: "none",
     faults: only({ forget: 2, delay: 5, "cut requests": 5, lossy: 1 }),
   },
+  mending: {
+    ...INSIDE,
+    what: "memory lost just after a grant, extensions that do not arrive everywhere, long attempts beside short leases",
+    guard: "strict",
+    n: 3,
+    keys: 1,
+    clients: 2,
+    // More than a request can be late, so that all backends mint what was proposed.
+    clockSkewMs: 400,
+    kept: 0.3,
+    usedUp: 0.1,
+    extends: 0.8,
+    stepMs: 60,
+    ttlMs: [80, 600],
+    ttlExtremes: true,
+    adversity: { acquire: { hopMsMax: 120, paths: 0.4 }, extend: { lost: 0.9, paths: 0.3 } },
+    hopMsMax: 4,
+    inOrder: false,
+    calls: false,
+    retryDelayMs: [2, 20],
+    refusedIdleMs: 10,
+    durationMs: 600,
+    paceMs: 30,
+    tailMs: 40,
+    ending: "none",
+    faults: only({ "forget split": 1, delay: 10 }),
+  },
   keeping: {
     ...INSIDE,
     what: "leases kept for long while their holders are cut off, stalled and answered late",
@@ -285,6 +321,29 @@ export const INSIDE_PROFILES = {
     paceMs: 12,
     ending: "none",
     faults: only({ forget: 5, down: 5, replace: 5, delay: 1, reset: 1 }),
+  },
+  proxied: {
+    ...INSIDE,
+    what: "a new deployment behind proxies: what was on its way to a backend that forgets reaches the one that comes after",
+    guard: "auto",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    fromTheStart: true,
+    resent: true,
+    ttlMs: [400, 1_000],
+    usedUp: 0.5,
+    clockSkewMs: 4,
+    adversity: { acquire: { hopMsMax: 30 }, bootstrap: { hopMsMax: 30 } },
+    hopMsMax: 3,
+    inOrder: false,
+    retryDelayMs: [5, 40],
+    refusedIdleMs: 20,
+    durationMs: 500,
+    paceMs: 15,
+    tailMs: 120,
+    ending: "none",
+    faults: only({ "forget granted": 1, delay: 6, duplicate: 2, replace: 1 }),
   },
   contended: {
     ...INSIDE,
@@ -390,6 +449,29 @@ export const OUTSIDE_PROFILES = {
     idleMs: 10,
     refusedIdleMs: 15,
     faults: only({ duplicate: 6, delay: 6, pause: 2, reset: 1, "cut requests": 1 }),
+  },
+  ties: {
+    ...OUTSIDE,
+    what: "locks end just before somebody asks for them, and counters hardly differ; raises are late, requests come twice",
+    broken: "A1",
+    notPromised: ["exclusion", "order"],
+    guard: "strict",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    clockSkewMs: 2,
+    wallStepMs: 100_000,
+    adversity: { acquire: { hopMsMax: 30, leaps: 0.4 }, raise: { hopMsMax: 60 } },
+    hopMsMax: 3,
+    ttlMs: [200, 300],
+    duplicateMs: 60,
+    inOrder: false,
+    calls: false,
+    retryDelayMs: [2, 20],
+    idleMs: 10,
+    stepMs: 10,
+    refusedIdleMs: 10,
+    faults: only({ duplicate: 8, delay: 1, reset: 1 }),
   },
   drift: {
     ...OUTSIDE,

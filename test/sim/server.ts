@@ -7,7 +7,7 @@ import type { BackendSession, Capabilities, Deployment } from "../../src/backend
 import { BackendError } from "../../src/errors.js";
 import type { Happening } from "../../src/testing/event-queue.js";
 import type { Dice, Kernel } from "./kernel.js";
-import { EPOCH_MS, type Clocks } from "./process.js";
+import { EPOCH_MS, steps, type Clocks } from "./process.js";
 
 /** Any operation of a session but its close, whatever operations there are. */
 export type Call = (session: BackendSession) => Promise<unknown>;
@@ -43,6 +43,8 @@ export interface Server {
   freeze(forMs: number): void;
   slow(ms: number, forMs: number): void;
   refuse(forMs: number): void;
+  /** Its clock leaps ahead by more than the longest TTL: every lock there has ended. */
+  leap(): void;
   /** Runs on, up, awake and fast. */
   heal(): void;
   /** A session past all faults, for whoever judges. */
@@ -188,6 +190,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
     refuse(forMs: number): void {
       refusesUntilMs = kernel.nowMs + forMs;
     },
+    leap: () => clock.leap(),
     heal(): void {
       up = true;
       outages++;
@@ -203,7 +206,11 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   };
 }
 
-function createServerClock(kernel: Kernel, dice: Dice, options: ServerOptions): MemoryClock {
+function createServerClock(
+  kernel: Kernel,
+  dice: Dice,
+  options: ServerOptions,
+): MemoryClock & { leap(): void } {
   const ratio = 1 + options.clocks.ratePpm / 1e6;
   const zero = Math.floor(dice.random() * ZERO_MS_MAX);
   const { chance, leapMs } = options.leap;
@@ -213,6 +220,12 @@ function createServerClock(kernel: Kernel, dice: Dice, options: ServerOptions): 
       if (chance > 0 && dice.chance(chance)) aheadMs += dice.random() * leapMs;
       return zero + kernel.nowMs * ratio + aheadMs;
     },
-    wallMicros: () => BigInt(Math.floor((EPOCH_MS + kernel.nowMs + options.clocks.wallOffsetMs) * 1000)),
+    wallMicros(): bigint {
+      const { wallOffsetMs, wallStepMs } = options.clocks;
+      return BigInt(Math.floor((steps(EPOCH_MS + kernel.nowMs, wallStepMs) + wallOffsetMs) * 1000));
+    },
+    leap(): void {
+      aheadMs += 2 * leapMs;
+    },
   };
 }

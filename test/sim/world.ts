@@ -64,9 +64,15 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     profile,
     marks: createHighWaterMarks(),
     handOvers: [],
+    answered: noteAnswer,
     isOver: () => over,
   };
   const clients: Client[] = [];
+  /** What happens to a server as soon as it has granted something, or as another one refused what it granted. */
+  const atGrant = new Map<Server, () => void>();
+  const atSplit = new Map<Server, () => void>();
+  /** Who granted something to an owner, and who refused it. */
+  const grants = new Map<string, { readonly granted: Set<Server>; refused: boolean }>();
   let over = false;
   let faults = 0;
   let replaced = 0;
@@ -166,6 +172,19 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
           else server.restart(fault.kind === "forget" ? "lost" : "kept", forMs);
         });
         return;
+      case "forget granted":
+      case "forget split":
+        if (server.index >= plan.forgetful) return;
+        (fault.kind === "forget split" ? atSplit : atGrant).set(server, () => {
+          kernel.plan(kernel.nowMs + ms, () => {
+            if (over) return;
+            ifAllowed(server, () => {
+              hit();
+              server.restart("lost", forMs);
+            });
+          });
+        });
+        return;
       case "amnesia":
         for (const each of servers) each.restart("lost", forMs);
         return hit();
@@ -246,6 +265,23 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
         return hit();
       }
     }
+  }
+
+  /** What anybody who listens to the network knows. */
+  function noteAnswer(server: Server, owner: string, kind: string): void {
+    if (atGrant.size + atSplit.size === 0) return;
+    const known = grants.get(owner) ?? { granted: new Set(), refused: false };
+    grants.set(owner, known);
+    if (kind === "granted") known.granted.add(server);
+    if (kind === "held") known.refused = true;
+    if (kind === "granted") fire(atGrant, server);
+    if (known.refused) for (const granted of known.granted) fire(atSplit, granted);
+  }
+
+  function fire(armed: Map<Server, () => void>, server: Server): void {
+    const happen = armed.get(server);
+    armed.delete(server);
+    happen?.();
   }
 
   /** Under "auto" a memory may be lost while another backend is in service, or was told that a deployment exists (A5). */
@@ -392,12 +428,16 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
 }
 
 function losesMemory(plan: Plan): boolean {
-  return plan.faults.some(({ kind }) => ["forget", "failover", "amnesia", "restart"].includes(kind));
+  return plan.faults.some(({ kind }) =>
+    ["forget", "forget granted", "forget split", "failover", "amnesia", "restart"].includes(kind),
+  );
 }
 
 function laneOf({ kind }: Fault, client: Client, server: Server): string {
   switch (kind) {
     case "forget":
+    case "forget granted":
+    case "forget split":
     case "restart":
     case "failover":
     case "down":
