@@ -146,5 +146,8 @@ describe("an answer", () => {
 
   it("cannot come before its request was sent", () => {
     expect(() => observe(startFirstContact(1), { index: 0, sentAt: 1 }, inService)).toThrow(InvariantError);
+    expect(() => observe(startFirstContact(1), { index: 0, sentAt: 1 }, inService)).toThrow(
+      "a request is sent before its answer comes",
+    );
   });
 });
