@@ -177,6 +177,12 @@ describe("a misuse", () => {
     expect(() => raiseSent(raiseSent(roundOf(2, 2, granted(7n), granted(8n)), 0), 0)).toThrow(InvariantError);
   });
 
+  it("is a broken invariant: an answer of no known kind", () => {
+    const raising = raiseSent(roundOf(2, 2, granted(7n), granted(8n)), 0);
+    expect(() => castVote(startRound(1, 1, END), 0, { kind: "other" } as never)).toThrow(InvariantError);
+    expect(() => castRaise(raising, 0, "other" as never)).toThrow(InvariantError);
+  });
+
   it("is harmless where it can come from a late answer: a raise that was never sent", () => {
     const round = roundOf(3, 2, granted(7n), granted(8n));
     expect(castRaise(round, 0, "raised")).toBe(round);
