@@ -1,8 +1,8 @@
 /**
  * `npm run mutation`: runs Stryker over the engine, keeps what it found in `test/mutation/figures.json` for
  * `docs/mutation.md`, and fails when a mutant lives without a reason in `test/mutation/reasons.json`, or when a reason
- * is given for one that does not live. `--changed` runs again only what the changes since the last run may concern;
- * `--report` runs nothing and reads the last report.
+ * is given for one that does not live. `--changed` runs again only what new tests, known by their names, and changed
+ * lines of the engine concern; `--report` runs nothing and reads the last report.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
