@@ -3,7 +3,7 @@
  * `node scripts/docs.mjs` writes; `node scripts/docs.mjs --check` fails when a page is not up to date.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
 import { EXIT, EXIT_RULES } from "../dist/cli/exit-codes.js";
@@ -17,6 +17,7 @@ import { DEFAULTS, LIMITS } from "../dist/options.js";
 import { conformanceCases } from "../dist/testing/index.js";
 import { adapterCapabilities } from "./adapter-samples.mjs";
 import { compileSim } from "./compile-sim.mjs";
+import { nameOf } from "./mutation-survivors.mjs";
 
 const sim = compileSim();
 const { KNOBS } = await import(new URL("faults.js", sim).href);
@@ -46,6 +47,7 @@ const PAGES = {
     outside: outsideTable,
     mutants: mutantTable,
   },
+  "docs/mutation.md": { score: scoreTable, survivors: survivorTable },
 };
 
 /** What the needs of conformance cases mean. */
@@ -361,6 +363,38 @@ function mutantTable() {
     ["missing rule", "planted in", "profile", "budget in worlds", "seen by", "first in world"],
     rows,
   );
+}
+
+function scoreTable() {
+  const { date, files } = JSON.parse(read("test/mutation/figures.json"));
+  const cells = ({ killed, timeout, survived, noCoverage }) => {
+    const found = killed + timeout;
+    const all = found + survived + noCoverage;
+    const percent = all === 0 ? "" : `${((100 * found) / all).toFixed(1)} %`;
+    return [...[all, killed, timeout, survived + noCoverage].map(figure), percent];
+  };
+  const rows = Object.keys(files)
+    .sort()
+    .map((file) => [`\`${file}\``, ...cells(files[file])]);
+  const sum = (of) => Object.values(files).reduce((total, counts) => total + counts[of], 0);
+  const kinds = ["killed", "timeout", "survived", "noCoverage"];
+  rows.push(["**all**", ...cells(Object.fromEntries(kinds.map((kind) => [kind, sum(kind)])))]);
+  const missing = readdirSync(`${root}src/engine`)
+    .filter((name) => name.endsWith(".ts") && files[`src/engine/${name}`] === undefined)
+    .map((name) => `\`${name}\``);
+  const note = missing.length === 0 ? "" : ` Not in that run: ${missing.join(", ")}.`;
+  return `Run on ${date}.${note}\n\n${table(["file", "mutants", "killed", "timeout", "live", "score"], rows)}`;
+}
+
+function survivorTable() {
+  const { survivors } = JSON.parse(read("test/mutation/figures.json"));
+  const reasons = JSON.parse(read("test/mutation/reasons.json"));
+  const rows = survivors.map((survivor) => {
+    const { why } = reasons.find((reason) => nameOf(reason) === nameOf(survivor)) ?? {};
+    if (why === undefined) throw new Error(`no reason is given for ${nameOf(survivor)}`);
+    return [`\`${survivor.file}\``, survivor.in, `\`${survivor.before}\``, `\`${survivor.after}\``, why];
+  });
+  return table(["file", "in", "instead of", "lives", "since"], rows);
 }
 
 let stale = 0;

@@ -34,8 +34,8 @@ export function clampProposal(proposal: bigint, nowMicros: bigint, skew: bigint)
 
 /** What a backend mints for a new grant, and its new counter; undefined when it may not count any further. */
 export function mintFence(counter: bigint, proposal: bigint): bigint | undefined {
-  if (counter >= MAX_FENCE) return undefined;
   const fence = proposal > counter ? proposal : counter + 1n;
+  // It is above the counter in any case: a full one ends here too.
   return fence <= MAX_FENCE ? fence : undefined;
 }
 

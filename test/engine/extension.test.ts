@@ -4,6 +4,7 @@ import {
   castExtend,
   extensionVerdict,
   mayHeal,
+  revokeExtend,
   startExtension,
   type Extension,
   type ExtendVote,
@@ -54,7 +55,26 @@ describe("an extension", () => {
     expect(castExtend(round, 0, "extended")).toBe(round);
   });
 
+  it("takes a vote back that was another memory's: it counts neither for nor against the lease", () => {
+    const taken = revokeExtend(extension(3, 2, "extended", "not-owner"), 0);
+    expect(taken.votes).toEqual(["fault", "not-owner", undefined]);
+    expect(extensionVerdict(taken, BEFORE)).toBe("failed");
+    expect(revokeExtend(extension(3, 2, "not-owner", "not-owner"), 1).votes).toEqual([
+      "not-owner",
+      "fault",
+      undefined,
+    ]);
+    expect(castExtend(taken, 0, "extended")).toBe(taken);
+  });
+
+  it("has nothing to take back from a backend that did not answer, or failed", () => {
+    const round = extension(3, 2, "fault");
+    expect(revokeExtend(round, 0)).toBe(round);
+    expect(revokeExtend(round, 1)).toBe(round);
+  });
+
   it("has votes of its own backends only", () => {
+    expect(() => castExtend(startExtension(3, 2, END), 3, "fault")).toThrow("the round's own backends");
     expect(() => castExtend(startExtension(3, 2, END), 3, "fault")).toThrow(InvariantError);
     expect(() => castExtend(startExtension(3, 2, END), -1, "fault")).toThrow(InvariantError);
   });
@@ -74,6 +94,7 @@ describe("the right to heal", () => {
     expect(mayHeal(confirmed(1), "y", since)).toBe(true);
     expect(mayHeal(confirmed(1), "x", since)).toBe(false);
     expect(mayHeal(confirmed(1), undefined, since)).toBe(false);
+    expect(mayHeal({ at: now, incarnation: undefined }, "y", since)).toBe(false);
   });
 
   it("is given where nothing was confirmed for a whole TTL", () => {

@@ -144,7 +144,10 @@ describe("an answer", () => {
     expect(round(state, inService, inService)).toBe(state);
   });
 
-  it("cannot come before its request was sent", () => {
+  it("that comes before its request was sent is a broken invariant", () => {
     expect(() => observe(startFirstContact(1), { index: 0, sentAt: 1 }, inService)).toThrow(InvariantError);
+    expect(() => observe(startFirstContact(1), { index: 0, sentAt: 1 }, inService)).toThrow(
+      "a request is sent before its answer comes",
+    );
   });
 });

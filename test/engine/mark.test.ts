@@ -7,6 +7,7 @@ import {
   markJoined,
   markOf,
   markQuarantined,
+  memoryOf,
   parseMark,
   quarantineLeftMs,
   type Mark,
@@ -45,12 +46,16 @@ describe("a mark", () => {
     expect(parseMark(text)?.quarantinedUntil).toBe(13);
   });
 
-  it.each(["", "ql1", "ql2 v.x.1 3 2 60000 0 0", "ql1 v.x.1 3 2 60000 2 0", "ql1 v.x.1 3 2 60000 0 0 more"])(
-    "is not read out of %j",
-    (text) => {
-      expect(parseMark(text)).toBeUndefined();
-    },
-  );
+  it.each([
+    "",
+    "ql1",
+    "ql2 v.x.1 3 2 60000 0 0",
+    "ql1 v.x.1 3 2 60000 2 0",
+    "ql1 v.x.1 3 2 60000 0 0 more",
+    "an ql1 v.x.1 3 2 60000 0 0",
+  ])("is not read out of %j", (text) => {
+    expect(parseMark(text)).toBeUndefined();
+  });
 
   it("is written anew, in quarantine and joined by nobody, where there is none", () => {
     const made = markOf(undefined, EXPECTED, FRESH);
@@ -73,6 +78,16 @@ describe("a mark", () => {
   it('is in service at once where memory is never lost ("off")', () => {
     const made = markOf(undefined, { ...EXPECTED, memory: "off", origin: "" }, FRESH);
     expect(made).toMatchObject({ incarnation: "o.c0ffee", quarantinedUntil: 0 });
+    expect(markOf(made, { ...EXPECTED, memory: "off", origin: "" }, FRESH)).toBe(made);
+  });
+
+  it("says by its first letter what its writers said of the memory", () => {
+    for (const memory of ["volatile", "durable", "off"] as const) {
+      expect(memoryOf(markOf(undefined, { ...EXPECTED, memory }, FRESH))).toBe(memory);
+    }
+    const made = markOf(undefined, EXPECTED, FRESH);
+    expect(memoryOf({ ...made, incarnation: "x.run1.c0ffee" })).toBeUndefined();
+    expect(memoryOf({ ...made, incarnation: "vx.c0ffee" })).toBeUndefined();
   });
 
   it("fits nobody with other figures, or who says something else of its memory", () => {
@@ -86,6 +101,15 @@ describe("a mark", () => {
       expect(markFits(made, other)).toBe(false);
     }
     expect(markFits(made, { ...EXPECTED, origin: "another", quarantineMs: 1 })).toBe(true);
+  });
+
+  it("is not written again where it is in service or joined already", () => {
+    const made = markOf(undefined, EXPECTED, FRESH);
+    const { incarnation } = made;
+    expect(markBootstrapped(made, incarnation)).toEqual({ ...made, quarantinedUntil: 0 });
+    expect(markBootstrapped({ ...made, quarantinedUntil: 0 }, incarnation)).toBeUndefined();
+    expect(markJoined(made, incarnation)).toEqual({ ...made, joined: true });
+    expect(markJoined({ ...made, joined: true }, incarnation)).toBeUndefined();
   });
 
   it("is put into service or joined by those alone who name its memory", () => {

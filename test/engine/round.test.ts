@@ -156,16 +156,31 @@ describe("when a quorum may be free", () => {
     expect(freeInMs(roundOf(3, 2, held(50), held(), fault))).toBeUndefined();
     expect(freeInMs(startRound(3, 2, END))).toBeUndefined();
   });
+
+  it("is not told by a key that is kept for somebody who is called", () => {
+    const reserved: Vote = { kind: "held", remainingMs: 20, reserved: true };
+    const round = roundOf(3, 2, held(50), reserved);
+    expect([round.seats[1], round.remainingMs[1]]).toEqual(["held", undefined]);
+    expect(freeInMs(round)).toBeUndefined();
+  });
 });
 
 describe("a misuse", () => {
   it("is a broken invariant: votes of unknown backends, raises that are not due", () => {
     const round = roundOf(3, 2, granted(7n), granted(7n));
+    expect(() => castVote(round, 3, fault)).toThrow("votes come from the round's own backends");
+    expect(() => raiseSent(round, 0)).toThrow("a raise is sent only where one is due");
     expect(() => castVote(round, 3, fault)).toThrow(InvariantError);
     expect(() => castVote(round, -1, fault)).toThrow(InvariantError);
     expect(() => castRaise(round, 3, "raised")).toThrow(InvariantError);
     expect(() => raiseSent(round, 0)).toThrow(InvariantError);
     expect(() => raiseSent(raiseSent(roundOf(2, 2, granted(7n), granted(8n)), 0), 0)).toThrow(InvariantError);
+  });
+
+  it("is a broken invariant: an answer of no known kind", () => {
+    const raising = raiseSent(roundOf(2, 2, granted(7n), granted(8n)), 0);
+    expect(() => castVote(startRound(1, 1, END), 0, { kind: "other" } as never)).toThrow(InvariantError);
+    expect(() => castRaise(raising, 0, "other" as never)).toThrow(InvariantError);
   });
 
   it("is harmless where it can come from a late answer: a raise that was never sent", () => {

@@ -24,4 +24,14 @@ describe("invariants", () => {
     expect(() => assert(false, "two and two are four")).toThrow("two and two are four");
     expect(() => unreachable("x" as never)).toThrow(expect.objectContaining({ code: "INVARIANT" }));
   });
+
+  it("say whose fault it is, and what was broken", () => {
+    const broken = { name: "InvariantError", code: "INVARIANT" };
+    expect(() => assert(false, "one is two")).toThrow(
+      expect.objectContaining({ ...broken, message: "quorum-lock broke its own invariant: one is two" }),
+    );
+    expect(() => unreachable("x" as never)).toThrow(
+      expect.objectContaining({ ...broken, message: "quorum-lock met a value outside its own union: x" }),
+    );
+  });
 });
