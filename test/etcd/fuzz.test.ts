@@ -1,4 +1,4 @@
-/** The conformance fuzz on a real etcd, in real time. Its leases end in whole seconds: many short sequences at once. */
+/** The conformance fuzz on a real etcd, in real time. Its leases end in whole seconds: many sequences at once. */
 import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll } from "vitest";
 import { etcd, recommendedEtcdOptions } from "../../src/adapters/etcd.js";
@@ -29,6 +29,6 @@ await describeWithServer("etcd-3.5", "side by side with the memory adapter", (na
       // It has no clock to move them by.
       return { context: { ...context, clampsProposals: false }, close };
     },
-    { seconds: 8, lanes: 16 },
+    { seconds: 12, lanes: 16, ttlMs: 1_000 },
   );
 });
