@@ -25,6 +25,6 @@ await describeWithServer("consul", "side by side with the memory adapter", () =>
       const backend = backendOn(at, { requestTimeoutMs: REQUEST_TIMEOUT_MS });
       return placeContext({ backend, restart: {}, close: async () => undefined }, TOLERANCE_MS);
     },
-    { seconds: 12, lanes: 16, ttlMs: 1_000 },
+    { seconds: 12, lanes: 10, ttlMs: 1_000 },
   );
 });

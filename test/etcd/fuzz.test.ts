@@ -29,6 +29,6 @@ await describeWithServer("etcd-3.5", "side by side with the memory adapter", (na
       // It has no clock to move them by.
       return { context: { ...context, clampsProposals: false }, close };
     },
-    { seconds: 12, lanes: 16, ttlMs: 1_000 },
+    { seconds: 12, lanes: 10, ttlMs: 1_000 },
   );
 });

@@ -79,11 +79,8 @@ export function createMemoryModel(
   ): Explained {
     const { operation } = each;
     const least = each.sentMs - each.atMs - earlyByMs - 2 * ROUNDING_MS;
-    // What cannot be over by then keeps its end: it explains nothing, and a later answer may need it.
-    const less = (slackMs: number, lastsMs: number): number => {
-      const needed = atMs - each.atMs - lastsMs - ROUNDING_MS;
-      return needed < least ? slackMs : Math.min(slackMs, needed);
-    };
+    const less = (slackMs: number, lastsMs: number): number =>
+      Math.min(slackMs, Math.max(least, atMs - each.atMs - lastsMs - ROUNDING_MS));
     let { ttlSlackMs, quarantineSlackMs } = each;
     if ("ttlMs" in operation && operation.key === over.lock) ttlSlackMs = less(ttlSlackMs, operation.ttlMs);
     if (over.quarantine) quarantineSlackMs = less(quarantineSlackMs, deployments[each.asker].quarantineMs);
