@@ -19,7 +19,7 @@ await describeWithServer("postgres", "chaos on a mixed quorum", () => {
         phase,
       ).toBeGreaterThan(0);
     }
-    expect(verdict.holds).toBeGreaterThan(5);
-    expect(verdict.handovers).toBeGreaterThan(1);
+    expect(verdict.holds).toBeGreaterThan(3);
+    expect(verdict.handovers).toBeGreaterThan(0);
   });
 });
