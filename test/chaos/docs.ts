@@ -4,13 +4,18 @@ import { format } from "prettier";
 import type { Verdict } from "./verdict.ts";
 
 const PAGE = "docs/chaos.md";
-const SPAN = /(<!-- chaos run -->\n)[\s\S]*?(<!-- end -->)/;
+const SPANS = {
+  one: /(<!-- chaos run -->\n)[\s\S]*?(<!-- end -->)/,
+  mixed: /(<!-- mixed chaos run -->\n)[\s\S]*?(<!-- end -->)/,
+};
 
 export async function writeDocs(verdict: Verdict): Promise<void> {
   const before = readFileSync(PAGE, "utf8");
-  if (!SPAN.test(before)) throw new Error(`${PAGE} has no place for the figures`);
+  const mixed = verdict.phases.some(({ kinds }) => kinds.length > 1);
+  const span = mixed ? SPANS.mixed : SPANS.one;
+  if (!span.test(before)) throw new Error(`${PAGE} has no place for the figures`);
   const after = before.replace(
-    SPAN,
+    span,
     (_, start: string, end: string) => `${start}\n${figures(verdict)}\n\n${end}`,
   );
   writeFileSync(PAGE, await format(after, { filepath: PAGE, printWidth: 110 }));

@@ -1,6 +1,8 @@
 /** The conformance fuzz over backends in virtual time, and over backends that are wrong on purpose. */
 import { describe, expect, it } from "vitest";
 import { memory } from "../../src/adapters/memory.js";
+import type { BackendSession } from "../../src/backend.js";
+import { seededRandom } from "../../src/testing/random.js";
 import { BREAKS, type Break } from "./breaks.js";
 import { fuzz, replayed } from "./fuzz.js";
 import { twinBackend } from "./twin-backend.js";
@@ -11,10 +13,44 @@ const twin =
   (clock, incarnation) =>
     twinBackend({ clock, incarnation }, wrong, durable);
 
+const COARSE_MS = 40;
+
+/**
+ * A store that counts in coarse steps: records end late, each by another figure; of a record it tells what is sure to be
+ * left, and whoever is refused when it is sure to be over.
+ */
+const coarse: MakeBackend = (clock, newIncarnation) => {
+  const backend = memory({ clock, newIncarnation });
+  const random = seededRandom(1);
+  const late = (ms: number): number => ms + COARSE_MS * random();
+  return {
+    ...backend,
+    capabilities: { ...backend.capabilities, lateByMs: COARSE_MS },
+    open(deployment): BackendSession {
+      const session = backend.open(deployment);
+      return {
+        ...session,
+        async acquire(request) {
+          const reply = await session.acquire({ ...request, ttlMs: late(request.ttlMs) });
+          if (reply.kind !== "held" || reply.remainingMs === undefined) return reply;
+          return { ...reply, remainingMs: late(reply.remainingMs) };
+        },
+        extend: (request) => session.extend({ ...request, ttlMs: late(request.ttlMs) }),
+        async inspect(key) {
+          const { lock, counter } = await session.inspect(key);
+          if (lock === undefined) return { lock, counter };
+          return { lock: { ...lock, remainingMs: Math.max(0, lock.remainingMs - COARSE_MS) }, counter };
+        },
+      };
+    },
+  };
+};
+
 const SOUND: Readonly<Record<string, MakeBackend>> = {
   "the memory adapter": (clock, newIncarnation) => memory({ clock, newIncarnation }),
   "the plain twin": twin(),
   "the plain twin, durable": twin(undefined, true),
+  "a store that counts in coarse steps": coarse,
 };
 
 /** What the fuzz does not reach, and why; the conformance list has cases for it. */

@@ -14,6 +14,10 @@ export interface Stand {
   readonly keys: readonly string[];
   readonly memories: string[];
   readonly fences: bigint[];
+  /** The TTL that is waited for. */
+  readonly shortMs: number;
+  /** By the context's clock: when it is to come to its end, whatever is left to do. */
+  readonly untilMs: number;
   /** How often each kind of answer came. */
   readonly counts: Map<string, number>;
 }
@@ -33,7 +37,7 @@ const RECONNECT_STEP_MS = 20;
 const LAST = { which: 0, by: 0 };
 
 /** A TTL worth waiting for: beyond all that may blur its end. */
-export function shortMs(context: ConformanceContext): number {
+export function usualTtlMs(context: ConformanceContext): number {
   const { earlyByMs, lateByMs } = context.capabilities;
   return 100 + 2 * Math.ceil(earlyByMs + lateByMs + context.toleranceMs);
 }
@@ -120,7 +124,7 @@ export function commands(restarts: boolean): fc.Arbitrary<Step>[] {
   const mismatched = record({ asker: fc.constant<Asker>("mismatched"), key, owner, heal: fc.boolean() }).map(
     (made) =>
       step(made.heal ? "extend" : "acquire", made, async (stand) => {
-        const asked = { key: keyOf(stand, made.key), owner: made.owner, ttlMs: shortMs(stand.context) };
+        const asked = { key: keyOf(stand, made.key), owner: made.owner, ttlMs: stand.shortMs };
         if (made.heal) return { op: "extend", ...asked, token: tokenOf(stand, LAST), mayHeal: true };
         return { op: "acquire", ...asked, proposal: stand.context.proposal() };
       }),
@@ -134,7 +138,7 @@ export function commands(restarts: boolean): fc.Arbitrary<Step>[] {
       const untilMs = made.side === "before" ? end.minMs - made.byMs : end.maxMs + made.byMs;
       const ms = untilMs - stand.context.nowMs();
       // A long lock is not waited for.
-      return ms > 4 * shortMs(stand.context) ? 0 : ms;
+      return ms > 4 * stand.shortMs + stand.context.capabilities.lateByMs ? 0 : ms;
     }),
   );
   const quarantineEnd = fc.constantFrom("before", "after").map((side) =>
@@ -171,10 +175,9 @@ function keyOf({ keys }: Stand, index: number): string {
   return keys[index] ?? "none";
 }
 
-function ttlOf({ context }: Stand, length: Length): number {
-  const short = shortMs(context);
-  if (length === "long") return Math.min(context.deployment.maxTtlMs, 10_000 + 10 * short);
-  return short * length;
+function ttlOf({ context, shortMs }: Stand, length: Length): number {
+  if (length === "long") return Math.min(context.deployment.maxTtlMs, 10_000 + 10 * shortMs);
+  return shortMs * length;
 }
 
 /** One of the last fences that were granted, or near it; a token is at least 1. */
@@ -206,7 +209,7 @@ function wait(text: string, msOf: (stand: Stand, model: MemoryModel) => number):
   return {
     check: () => true,
     async run(model, stand) {
-      const ms = msOf(stand, model);
+      const ms = Math.min(msOf(stand, model), stand.untilMs - stand.context.nowMs());
       if (ms > 0) await stand.context.waitMs(ms);
     },
     toString: () => text,

@@ -176,9 +176,13 @@ export function createMemoryModel(
     if (answer.says !== model.says) return differ(answer.says, model.says);
     if (answer.remainingMs === undefined || model.remainingMs === undefined) return undefined;
     const longestMs = Math.max(...history.map(({ sentMs, answeredMs }) => answeredMs - sentMs), 0);
-    const lessMs = earlyByMs + late + each.answeredMs - each.sentMs + longestMs + GRAIN_MS;
+    // The model's lock ends as late as it may. Of a record, a backend tells what is sure to be left: where records end late, it
+    // may have to take it for one that was written as much before.
+    const lessMs = earlyByMs + lateByMs + late + each.answeredMs - each.sentMs + longestMs + GRAIN_MS;
     const aheadMs = answer.remainingMs - model.remainingMs;
-    if (aheadMs <= earlyByMs + GRAIN_MS && aheadMs >= -lessMs) return undefined;
+    // Whoever is refused is told when it is sure to be over, which may be as late as records end.
+    const moreMs = earlyByMs + GRAIN_MS + (answer.kind === "record" ? 0 : lateByMs);
+    if (aheadMs <= moreMs && aheadMs >= -lessMs) return undefined;
     const ms = (figure: number): string => `${answer.says} with ${figure.toFixed(3)} ms left`;
     return differ(ms(answer.remainingMs), ms(model.remainingMs));
   }
