@@ -62,7 +62,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       server,
       hopMsMax: dice.between(1, plan.hopMsMax),
       inOrder: plan.inOrder,
-      calls: plan.calls,
+      calls: plan.natures[server.index]?.calls === true,
       adversity: surroundings.profile.adversity ?? {},
       resent: surroundings.profile.resent ?? false,
       watcher: {

@@ -94,6 +94,19 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 500,
   },
   {
+    name: "how early a lock may end is not reckoned with",
+    edits: [
+      {
+        file: VALIDITY,
+        find: "((ttlMs - bounds.earlyByMs) * (1 - rho)) / (1 + rho)",
+        put: "(ttlMs * (1 - rho)) / (1 + rho)",
+      },
+    ],
+    seenBy: ["exclusion"],
+    profile: "kinds",
+    worlds: 3_000,
+  },
+  {
     name: "validity counted from the reply",
     edits: [
       {

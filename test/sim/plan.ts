@@ -12,6 +12,16 @@ export interface ClientPlan {
   readonly workers: readonly number[];
 }
 
+/** What kind of store a backend is; those of a mixed quorum differ. */
+export interface Nature {
+  /** Its clock shows steps of this: locks end so much too early, or too late, and it declares both. */
+  readonly grainMs: number;
+  /** A plain restart is no new memory. */
+  readonly durable: boolean;
+  /** It calls those who wait. */
+  readonly calls: boolean;
+}
+
 /** One world. */
 export interface Plan {
   readonly seed: number;
@@ -30,8 +40,8 @@ export interface Plan {
   readonly newClients: readonly ClientPlan[];
   readonly hopMsMax: number;
   readonly inOrder: boolean;
-  /** Backends call those who wait. */
-  readonly calls: boolean;
+  /** One for each backend. */
+  readonly natures: readonly Nature[];
   /** Backends that may lose their memory are those below this index. */
   readonly forgetful: number;
   readonly durationMs: number;
@@ -82,7 +92,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
     newClients: of(NEW_CLIENTS, client),
     hopMsMax: profile.hopMsMax ?? dice.between(1, 8),
     inOrder: profile.inOrder ?? dice.chance(0.5),
-    calls: profile.calls ?? dice.chance(0.5),
+    natures: drawNatures(dice, profile, n),
     forgetful: larger === undefined ? n : 2 * larger - n - 1,
     durationMs,
     faults: drawFaults(dice, {
@@ -94,6 +104,19 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
     }),
   };
+}
+
+/** All alike, unless the quorum is a mixed one. */
+function drawNatures(dice: Dice, profile: Profile, n: number): readonly Nature[] {
+  if (profile.mixed === true) {
+    return Array.from({ length: n }, () => ({
+      grainMs: dice.pick([0, 5, 20, 40]),
+      durable: dice.chance(0.5),
+      calls: dice.chance(0.5),
+    }));
+  }
+  const calls = profile.calls ?? dice.chance(0.5);
+  return Array.from({ length: n }, () => ({ grainMs: 0, durable: false, calls }));
 }
 
 /** Half of the clocks are at a bound, since that is where formulas break. */

@@ -72,6 +72,8 @@ export interface Profile {
   readonly inOrder?: boolean;
   /** Whether backends call those who wait; not every store can. Default: as the seed says. */
   readonly calls?: boolean;
+  /** The backends are stores of different kinds: with coarse clocks and fine ones, durable or not, calling or not. */
+  readonly mixed?: boolean;
 }
 
 /** Losses of memory. */
@@ -396,6 +398,16 @@ export const INSIDE_PROFILES = {
     quorum: "larger",
     guard: "off",
     faults: { restart: 0 },
+  },
+  kinds: {
+    ...INSIDE,
+    what: "mixed quorums: stores with coarse clocks and fine ones, durable or not, calling those who wait or not",
+    mixed: true,
+    keys: 1,
+    clients: 4,
+    usedUp: 0.7,
+    ttlMs: [100, 240],
+    faults: {},
   },
   reordered: {
     ...INSIDE,

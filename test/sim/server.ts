@@ -7,6 +7,7 @@ import type { BackendSession, Capabilities, Deployment } from "../../src/backend
 import { BackendError } from "../../src/errors.js";
 import type { Happening } from "../../src/testing/event-queue.js";
 import type { Dice, Kernel } from "./kernel.js";
+import type { Nature } from "./plan.js";
 import { EPOCH_MS, steps, type Clocks } from "./process.js";
 
 /** Any operation of a session but its close, whatever operations there are. */
@@ -57,6 +58,7 @@ export interface ServerOptions {
   readonly clocks: Clocks;
   /** Its clock leaps ahead at one look in so many by up to `leapMs`; 0 for never. */
   readonly leap: { readonly chance: number; readonly leapMs: number };
+  readonly nature: Pick<Nature, "grainMs" | "durable">;
   readonly incarnation: () => string;
 }
 
@@ -68,6 +70,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   const name = `b${options.index + 1}`;
   const clock = createServerClock(kernel, dice, options);
   const make = (): MemoryBackend => memory({ name, clock, newIncarnation: options.incarnation });
+  const { grainMs, durable } = options.nature;
   const primary = make();
   let replica: MemoryBackend | undefined;
   let serving = primary;
@@ -118,7 +121,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   return {
     index: options.index,
     name,
-    capabilities: primary.capabilities,
+    capabilities: { ...primary.capabilities, durable, earlyByMs: grainMs, lateByMs: grainMs },
     get up(): boolean {
       return up;
     },
@@ -163,7 +166,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
     },
     down: die,
     restart(memoryIs: "lost" | "kept", forMs: number): void {
-      serving.restart(memoryIs);
+      if (memoryIs === "lost" || !durable) serving.restart(memoryIs);
       die(forMs);
     },
     failover(forMs: number): void {
@@ -218,7 +221,9 @@ function createServerClock(
   return {
     nowMs(): number {
       if (chance > 0 && dice.chance(chance)) aheadMs += dice.random() * leapMs;
-      return zero + kernel.nowMs * ratio + aheadMs;
+      const readingMs = zero + kernel.nowMs * ratio + aheadMs;
+      const { grainMs } = options.nature;
+      return grainMs === 0 ? readingMs : Math.floor(readingMs / grainMs) * grainMs;
     },
     wallMicros(): bigint {
       const { wallOffsetMs, wallStepMs } = options.clocks;

@@ -53,6 +53,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       index,
       clocks,
       leap: { chance: profile.leapChance ?? 0, leapMs: plan.maxTtlMs },
+      nature: plan.natures[index] ?? { grainMs: 0, durable: false },
       incarnation: () => `memory-${++incarnations}`,
     }),
   );
