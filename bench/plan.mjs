@@ -1,4 +1,4 @@
-/** How much is measured: everything for the page, or a look at whether the harness works. */
+/** How much is measured: what the page needs in some minutes, much more in an hour, or a look at whether the harness works. */
 
 /**
  * @typedef {object} Plan
@@ -23,11 +23,32 @@ const tell = (line) => void process.stderr.write(`${line}\n`);
 /** @type {Plan} */
 const full = {
   sizes: [1, 3, 5, 7],
+  concurrencies: [1, 16, 128],
+  rounds: 3,
+  cyclesAt: (concurrency) => (concurrency === 1 ? 400 : 2_000),
+  faultRounds: 2,
+  faultCycles: 150,
+  contentions: [
+    { contenders: 2, holdMs: 5 },
+    { contenders: 10, holdMs: 5 },
+    { contenders: 30, holdMs: 5 },
+  ],
+  contentionRounds: 1,
+  contentionSeconds: 4,
+  lossRounds: 5,
+  leaseCounts: [1_000, 10_000, 100_000],
+  leaseSeconds: 22,
+  microSeconds: 1,
+  tell,
+};
+
+/** @type {Plan} */
+const long = {
+  ...full,
   concurrencies: [1, 16, 128, 1024],
-  rounds: 5,
-  cyclesAt: (concurrency) => (concurrency === 1 ? 800 : 4_000),
-  faultRounds: 3,
-  faultCycles: 300,
+  rounds: 7,
+  cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 6_000),
+  faultRounds: 5,
   contentions: [
     { contenders: 2, holdMs: 0 },
     { contenders: 2, holdMs: 5 },
@@ -36,13 +57,9 @@ const full = {
     { contenders: 30, holdMs: 5 },
     { contenders: 50, holdMs: 5 },
   ],
-  contentionRounds: 2,
-  contentionSeconds: 4,
-  lossRounds: 7,
-  leaseCounts: [1_000, 10_000, 100_000],
-  leaseSeconds: 35,
-  microSeconds: 2,
-  tell,
+  contentionRounds: 3,
+  contentionSeconds: 6,
+  leaseSeconds: 60,
 };
 
 /** @type {Plan} */
@@ -63,7 +80,8 @@ const quick = {
   microSeconds: 0.2,
 };
 
-/** @param {boolean} isQuick */
-export function planOf(isQuick) {
-  return isQuick ? quick : full;
+/** @param {{ quick?: boolean | undefined, long?: boolean | undefined }} wanted */
+export function planOf(wanted) {
+  if (wanted.quick === true) return quick;
+  return wanted.long === true ? long : full;
 }

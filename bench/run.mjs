@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: this library beside its peers, over servers of its own, everything in one run and in turns. Writes
- * docs/benchmarks.md and its plots. `--quick` looks at whether it works and writes nothing; `--only CASE` (repeatable) runs some cases,
+ * docs/benchmarks.md and its plots. `--long` takes an hour. `--quick` looks at whether it works and writes nothing; `--only CASE` (repeatable) runs some cases,
  * prints, and writes nothing.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -30,7 +30,11 @@ const CASES = {
 };
 
 const { values } = parseArgs({
-  options: { quick: { type: "boolean" }, only: { type: "string", multiple: true } },
+  options: {
+    quick: { type: "boolean" },
+    long: { type: "boolean" },
+    only: { type: "string", multiple: true },
+  },
 });
 const only = values.only ?? Object.keys(CASES);
 for (const name of only) {
@@ -39,7 +43,7 @@ for (const name of only) {
     process.exit(64);
   }
 }
-const plan = planOf(values.quick === true);
+const plan = planOf(values);
 const [load = 0] = loadavg();
 const servers = await startServers(Math.max(...plan.sizes, 3));
 const results = {};
