@@ -22,22 +22,21 @@ const tell = (line) => void process.stderr.write(`${line}\n`);
 
 /** @type {Plan} */
 const full = {
-  sizes: [1, 3, 5, 7],
+  sizes: [1, 3, 5],
   concurrencies: [1, 16, 128],
   rounds: 3,
   cyclesAt: (concurrency) => (concurrency === 1 ? 400 : 2_000),
-  faultRounds: 2,
+  faultRounds: 1,
   faultCycles: 150,
   contentions: [
-    { contenders: 2, holdMs: 5 },
     { contenders: 10, holdMs: 5 },
     { contenders: 30, holdMs: 5 },
   ],
   contentionRounds: 1,
   contentionSeconds: 4,
   lossRounds: 5,
-  leaseCounts: [1_000, 10_000, 100_000],
-  leaseSeconds: 22,
+  leaseCounts: [1_000, 10_000],
+  leaseSeconds: 15,
   microSeconds: 1,
   tell,
 };
@@ -45,6 +44,8 @@ const full = {
 /** @type {Plan} */
 const long = {
   ...full,
+  sizes: [1, 3, 5, 7],
+  leaseCounts: [1_000, 10_000, 100_000],
   concurrencies: [1, 16, 128, 1024],
   rounds: 7,
   cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 6_000),
