@@ -1,5 +1,6 @@
 /** Who waits for the keys of a memory backend, in the order of their tickets, and for whom a freed key is kept. */
 import type { Ticket } from "../../backend.js";
+import { RESERVATION_MS } from "../shared/reservation.js";
 
 /** Hears that a ticket may try in so many milliseconds. */
 export type Called = (ticket: string, inMs: number) => void;
@@ -28,9 +29,6 @@ export interface Line {
   /** As if nobody had ever waited. */
   clear(): void;
 }
-
-/** As the script of a Redis backend does it; see `docs/protocol.md`. */
-const RESERVATION_MS = 100;
 
 interface Waiter extends Place {
   readonly untilMs: number;

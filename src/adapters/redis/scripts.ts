@@ -10,6 +10,7 @@
  * is no lock under the key of one.
  */
 import { createHash } from "node:crypto";
+import { RESERVATION_MS } from "../shared/reservation.js";
 
 /** A script and the name under which servers cache it. */
 export interface Script {
@@ -20,12 +21,6 @@ export interface Script {
 function script(lua: string): Script {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") };
 }
-
-/**
- * For how long a key is kept for the waiter whose turn it is, in milliseconds: enough for a call and an acquire between
- * distant places. A waiter that died costs those behind it this much.
- */
-export const RESERVATION_MS = 100;
 
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
