@@ -1,11 +1,15 @@
 /**
- * Letting promises settle between two events of virtual time. A world is written as a generator that yields where the
- * microtask queue must run dry; whoever runs it decides how. Both ways are complete whatever the length of a chain of
- * promises, and a test compares their traces.
+ * Letting promises settle between two events of virtual time. A world is written as a generator that yields where a
+ * stretch of time passes; whoever runs it has the microtask queue run dry ahead of each event of the stretch and behind
+ * the last one, and decides how. Both ways are complete whatever the length of a chain of promises, and a test compares
+ * their traces.
  */
 
-/** A world in progress: it yields wherever promises must settle, and returns what came of it. */
-export type Running<T> = Generator<void, T, void>;
+/** A stretch of virtual time: has the next event happen; false when there is none left in it. */
+export type Stretch = () => boolean;
+
+/** A world in progress: it yields the stretches of its time, and returns what came of it. */
+export type Running<T> = Generator<Stretch, T, void>;
 
 /** Runs the microtask queue dry, and tells of unhandled rejections; undefined where Node offers no such call. */
 type Tick = (() => void) | undefined;
@@ -39,7 +43,8 @@ function byTicks<T>(running: Running<T>, run: () => void): Promise<T> {
             resolve(step.value);
             return;
           }
-          run();
+          do run();
+          while (step.value());
         }
       } catch (error) {
         reject(error as Error);
@@ -52,8 +57,10 @@ async function byTurns<T>(running: Running<T>): Promise<T> {
   for (;;) {
     const step = running.next();
     if (step.done === true) return step.value;
-    await new Promise<void>((done) => {
-      setImmediate(done);
-    });
+    do {
+      await new Promise<void>((done) => {
+        setImmediate(done);
+      });
+    } while (step.value());
   }
 }

@@ -1,6 +1,6 @@
 /** True time of one world, what is planned in it, its dice and its trace. */
-import { createEventQueue, type Happening } from "../../src/testing/event-queue.js";
 import { seededRandom, type Random } from "../../src/testing/random.js";
+import { createAgenda, type Happening } from "./agenda.js";
 import type { Running } from "./drain.js";
 
 /** One line of a trace. */
@@ -50,27 +50,27 @@ export function createDice(seed: number): Dice {
 
 /** A world at true time 0. */
 export function createKernel(seed: number, trace?: (line: TraceLine) => void): Kernel {
-  const queue = createEventQueue();
+  const agenda = createAgenda();
   const seeds = seededRandom(seed);
   const kernel = {
     nowMs: 0,
     events: 0,
-    plan: queue.plan,
+    plan: agenda.plan,
     dice: () => createDice(Math.floor(seeds() * 2 ** 48)),
     trace,
     *run(endMs: number, stop?: () => boolean): Running<void> {
-      yield;
-      while (stop?.() !== true) {
-        const next = queue.nextAtMs();
-        if (next === undefined || next > endMs) {
+      yield () => {
+        if (stop?.() === true) return false;
+        const next = agenda.takeUntil(endMs);
+        if (next === undefined) {
           kernel.nowMs = Math.max(kernel.nowMs, endMs);
-          return;
+          return false;
         }
-        kernel.nowMs = Math.max(kernel.nowMs, next);
+        if (next.atMs > kernel.nowMs) kernel.nowMs = next.atMs;
         kernel.events++;
-        queue.takeNext()?.run?.();
-        yield;
-      }
+        next.run?.();
+        return true;
+      };
     },
   };
   return kernel;

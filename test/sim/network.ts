@@ -5,7 +5,7 @@
  */
 import type { AcquireReply, AcquireRequest, Backend, BackendSession, Deployment } from "../../src/backend.js";
 import { BackendError } from "../../src/errors.js";
-import type { Happening } from "../../src/testing/event-queue.js";
+import type { Happening } from "./agenda.js";
 import type { Dice, Kernel } from "./kernel.js";
 import type { SimProcess } from "./process.js";
 import type { Call, Outcome, Server } from "./server.js";

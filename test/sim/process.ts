@@ -6,7 +6,7 @@
  */
 import { instant, type Instant, type System, type Timer, type TimerPurpose } from "../../src/engine/time.js";
 import { nextProposal } from "../../src/engine/token.js";
-import type { Happening } from "../../src/testing/event-queue.js";
+import type { Happening } from "./agenda.js";
 import type { Kernel } from "./kernel.js";
 
 /** What a process's clocks get wrong. */

@@ -5,7 +5,7 @@
 import { memory, type MemoryBackend, type MemoryClock } from "../../src/adapters/memory.js";
 import type { BackendSession, Capabilities, Deployment } from "../../src/backend.js";
 import { BackendError } from "../../src/errors.js";
-import type { Happening } from "../../src/testing/event-queue.js";
+import type { Happening } from "./agenda.js";
 import type { Dice, Kernel } from "./kernel.js";
 import type { Nature } from "./plan.js";
 import { EPOCH_MS, steps, type Clocks } from "./process.js";
