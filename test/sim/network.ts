@@ -8,7 +8,7 @@ import { BackendError } from "../../src/errors.js";
 import type { Happening } from "./agenda.js";
 import type { Dice, Kernel } from "./kernel.js";
 import type { SimProcess } from "./process.js";
-import type { Call, Outcome, Server } from "./server.js";
+import type { Outcome, Server } from "./server.js";
 
 /** What becomes of messages between one client and one server. */
 export interface Path {
@@ -66,17 +66,47 @@ const HOP_MS_MIN = 0.5;
 
 interface Pending {
   readonly operation: string;
-  /** Of an acquire. */
-  readonly owner: string | undefined;
+  readonly args: readonly unknown[];
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
   timeout: Happening | undefined;
   settled: boolean;
 }
 
+/** Sends a request; what a session does with every operation that travels. */
+type Send = (operation: string, args: readonly unknown[]) => Promise<unknown>;
+
+/** A session at the client's end. Operations are methods of the prototype, whatever operations there are: there are many sessions. */
+class RemoteSession {
+  readonly send: Send;
+  readonly close: () => Promise<void>;
+  readonly watch?: BackendSession["watch"];
+
+  constructor(send: Send, close: () => Promise<void>, watch: BackendSession["watch"]) {
+    this.send = send;
+    this.close = close;
+    if (watch !== undefined) this.watch = watch;
+  }
+}
+
 const STAYS_HERE: ReadonlySet<string> = new Set(["close", "watch"]);
-/** Every operation that travels, as the first session shows. */
-let operations: readonly string[] | undefined;
+let isComplete = false;
+
+/** Gives {@link RemoteSession} every operation that a backend's session has. */
+function complete(likeThis: BackendSession): void {
+  if (isComplete) return;
+  isComplete = true;
+  for (const operation of Object.keys(likeThis)) {
+    if (STAYS_HERE.has(operation)) continue;
+    Reflect.set(
+      RemoteSession.prototype,
+      operation,
+      function (this: RemoteSession, ...args: unknown[]): Promise<unknown> {
+        return this.send(operation, args);
+      },
+    );
+  }
+}
 
 export function createPath(kernel: Kernel, options: PathOptions): Path {
   const { process, server, inOrder, watcher, resent } = options;
@@ -99,6 +129,13 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
   let halfOpenUntilMs = 0;
   /** Counts resets: what an old connection still carried never arrives. */
   let wires = 0;
+  /** Made once: nobody changes them, and a client that keeps trying sees many. */
+  let refusedFault: BackendError | undefined;
+  let closedFault: BackendError | undefined;
+
+  function fault(what: string): BackendError {
+    return new BackendError("BACKEND_NOT_CONNECTED", { backend: server.name, what });
+  }
 
   interface Connection {
     failAll(what: string): void;
@@ -122,13 +159,6 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     const atMs = process.runsAgainAtMs();
     if (atMs > kernel.nowMs) kernel.plan(atMs, () => hear(run));
     else run();
-  }
-
-  function settle(pending: Pending, how: () => void): void {
-    if (pending.settled) return;
-    pending.settled = true;
-    if (pending.timeout !== undefined) pending.timeout.run = undefined;
-    how();
   }
 
   function connect(): Backend {
@@ -155,22 +185,29 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     };
     connections.add(connection);
 
-    function fail(pending: Pending, what: string): void {
-      const error = new BackendError("BACKEND_DISCONNECTED", { backend: server.name, what });
-      hear(() =>
-        settle(pending, () => {
-          waiting.delete(pending);
-          note("reply", `${pending.operation}: ${what}`);
-          pending.reject(error);
-        }),
-      );
+    /** Whether somebody still waits for it; nobody does from here on. */
+    function isSettled(pending: Pending): boolean {
+      if (pending.settled) return true;
+      pending.settled = true;
+      if (pending.timeout !== undefined) pending.timeout.run = undefined;
+      waiting.delete(pending);
+      return false;
     }
 
+    function fail(pending: Pending, what: string): void {
+      const error = new BackendError("BACKEND_DISCONNECTED", { backend: server.name, what });
+      hear(() => {
+        if (isSettled(pending)) return;
+        if (kernel.trace !== undefined) note("reply", `${pending.operation}: ${what}`);
+        pending.reject(error);
+      });
+    }
+
+    /** Only where somebody asked for a trace: texts cost more than what they tell of. */
     function note(kind: "send" | "execute" | "reply", text: string): void {
-      if (kernel.trace === undefined) return;
       const lane = kind === "execute" ? server.name : process.name;
       const other = kind === "execute" ? process.name : server.name;
-      kernel.trace({
+      kernel.trace?.({
         atMs: kind === "send" ? process.atMs() : kernel.nowMs,
         lane,
         kind,
@@ -178,46 +215,43 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
       });
     }
 
-    function send(operation: string, args: readonly unknown[], call: Call): Promise<unknown> {
-      if (closed || (!server.up && !resent)) {
-        const what = closed ? "the session was closed" : "connection refused";
-        return Promise.reject(new BackendError("BACKEND_NOT_CONNECTED", { backend: server.name, what }));
-      }
+    function send(operation: string, args: readonly unknown[]): Promise<unknown> {
+      if (closed) return Promise.reject((closedFault ??= fault("the session was closed")));
+      if (!server.up && !resent) return Promise.reject((refusedFault ??= fault("connection refused")));
       watcher.sent(operation, args);
-      note("send", `${operation} ${kernel.trace === undefined ? "" : show(args)}`);
+      if (kernel.trace !== undefined) note("send", `${operation} ${show(args)}`);
       const sentAtMs = process.atMs();
       return new Promise((resolve, reject) => {
-        const owner = operation === "acquire" ? (args[0] as AcquireRequest).owner : undefined;
-        const pending: Pending = { operation, owner, resolve, reject, timeout: undefined, settled: false };
+        const pending: Pending = { operation, args, resolve, reject, timeout: undefined, settled: false };
         waiting.add(pending);
         pending.timeout = kernel.plan(sentAtMs + CONNECTION_MS, () => expire(pending));
         const wire = wires;
         if (duplicateUntilMs > sentAtMs && dice.chance(duplicateRate)) {
-          kernel.plan(sentAtMs + duplicateAfterMs, () => arrive(undefined, operation, call, wire));
+          kernel.plan(sentAtMs + duplicateAfterMs, () => arrive(pending, wire, "duplicate"));
         }
         if (halfOpenUntilMs > sentAtMs) return;
         if (lossUntilMs > sentAtMs && dice.chance(lossRate)) return;
-        const { lost = 0, hopMsMax } = adversity.get(operation) ?? {};
-        if (lost > 0 && dice.chance(lost)) return;
-        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs, hopMsMax);
+        const adverse = adversity.get(operation);
+        if (adverse?.lost !== undefined && adverse.lost > 0 && dice.chance(adverse.lost)) return;
+        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs, adverse?.hopMsMax);
         if (lateUntilMs > sentAtMs) arrivalMs += lateMs;
         if (inOrder) lastArrivalMs = arrivalMs = Math.max(arrivalMs, lastArrivalMs);
-        kernel.plan(arrivalMs, () => arrive(pending, operation, call, wire));
+        kernel.plan(arrivalMs, () => arrive(pending, wire, "request"));
       });
     }
 
-    function arrive(pending: Pending | undefined, operation: string, call: Call, wire: number): void {
+    function arrive(pending: Pending, wire: number, what: "request" | "duplicate"): void {
       if (wire !== wires) return;
+      const { operation } = pending;
       if (!server.up) {
-        if (resent)
-          kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, operation, call, wire));
+        if (resent) kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, wire, what));
         return;
       }
-      const { leaps = 0 } = adversity.get(operation) ?? {};
+      const leaps = adversity.get(operation)?.leaps ?? 0;
       if (leaps > 0 && dice.chance(leaps)) server.leap();
-      remote.execute(call, (outcome) => {
-        note("execute", `${operation} -> ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
-        if (pending !== undefined) reply(pending, outcome, wire);
+      remote.execute({ operation, args: pending.args }, (outcome) => {
+        if (kernel.trace !== undefined) note("execute", `${operation} -> ${showOutcome(outcome)}`);
+        if (what === "request") reply(pending, outcome, wire);
       });
     }
 
@@ -228,19 +262,29 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
       let arrivalMs = Math.max(fromMs, repliesCutUntilMs) + hop(fromMs);
       if (inOrder) lastReplyMs = arrivalMs = Math.max(arrivalMs, lastReplyMs);
       kernel.plan(arrivalMs, () => {
-        if (wire !== wires) return;
-        hear(() =>
-          settle(pending, () => {
-            waiting.delete(pending);
-            note("reply", `${pending.operation}: ${kernel.trace === undefined ? "" : showOutcome(outcome)}`);
-            if (outcome.error !== undefined) return pending.reject(outcome.error);
-            if (pending.owner !== undefined) {
-              watcher.answered(server, pending.owner, (outcome.value as AcquireReply).kind);
-            }
-            pending.resolve(outcome.value);
-          }),
-        );
+        if (wire === wires) deliver(pending, outcome);
       });
+    }
+
+    /** As {@link hear}, without a closure for each reply. */
+    function deliver(pending: Pending, outcome: Outcome): void {
+      if (process.crashed) return;
+      const atMs = process.runsAgainAtMs();
+      if (atMs > kernel.nowMs) {
+        kernel.plan(atMs, () => deliver(pending, outcome));
+        return;
+      }
+      if (isSettled(pending)) return;
+      const { operation, args } = pending;
+      if (kernel.trace !== undefined) note("reply", `${operation}: ${showOutcome(outcome)}`);
+      if (outcome.error !== undefined) {
+        pending.reject(outcome.error);
+        return;
+      }
+      if (operation === "acquire") {
+        watcher.answered(server, (args[0] as AcquireRequest).owner, (outcome.value as AcquireReply).kind);
+      }
+      pending.resolve(outcome.value);
     }
 
     /** One turn later than what has arrived while the process did not run. */
@@ -251,43 +295,36 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
       else fail(pending, "no answer; connection replaced");
     }
 
-    const session: Record<string, unknown> = {};
-    operations ??= Object.keys(server.inspector(deployment)).filter((each) => !STAYS_HERE.has(each));
-    for (const operation of operations) {
-      session[operation] = (...args: unknown[]) =>
-        send(operation, args, (inner) => {
-          const method: unknown = Reflect.get(inner, operation);
-          return Reflect.apply(method as () => Promise<unknown>, inner, args);
-        });
-    }
-    if (options.calls)
-      session["watch"] = (listener: (ticket: string, inMs: number) => void): (() => void) => {
-        let stopped = false;
-        remote.watch((ticket, inMs) => {
-          const fromMs = kernel.nowMs;
-          if (stopped || closed || halfOpenUntilMs > fromMs) return;
-          if (lossUntilMs > fromMs && dice.chance(lossRate)) return;
-          const wire = wires;
-          // On a connection of its own: it may overtake a reply, and be overtaken.
-          kernel.plan(Math.max(fromMs, repliesCutUntilMs) + hop(fromMs), () => {
-            if (wire !== wires) return;
-            hear(() => {
-              if (stopped || closed) return;
-              note("reply", `call ${ticket} in ${inMs} ms`);
-              listener(ticket, inMs);
-            });
+    function watch(listener: (ticket: string, inMs: number) => void): () => void {
+      let stopped = false;
+      remote.watch((ticket, inMs) => {
+        const fromMs = kernel.nowMs;
+        if (stopped || closed || halfOpenUntilMs > fromMs) return;
+        if (lossUntilMs > fromMs && dice.chance(lossRate)) return;
+        const wire = wires;
+        // On a connection of its own: it may overtake a reply, and be overtaken.
+        kernel.plan(Math.max(fromMs, repliesCutUntilMs) + hop(fromMs), () => {
+          if (wire !== wires) return;
+          hear(() => {
+            if (stopped || closed) return;
+            if (kernel.trace !== undefined) note("reply", `call ${ticket} in ${inMs} ms`);
+            listener(ticket, inMs);
           });
         });
-        return () => {
-          stopped = true;
-        };
+      });
+      return () => {
+        stopped = true;
       };
-    session["close"] = async (): Promise<void> => {
+    }
+
+    async function close(): Promise<void> {
       closed = true;
       connections.delete(connection);
       connection.failAll("the session was closed");
-    };
-    return session as unknown as BackendSession;
+    }
+
+    complete(server.inspector(deployment));
+    return new RemoteSession(send, close, options.calls ? watch : undefined) as unknown as BackendSession;
   }
 
   return {

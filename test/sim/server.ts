@@ -11,7 +11,10 @@ import type { Nature } from "./plan.js";
 import { EPOCH_MS, steps, type Clocks } from "./process.js";
 
 /** Any operation of a session but its close, whatever operations there are. */
-export type Call = (session: BackendSession) => Promise<unknown>;
+export interface Call {
+  readonly operation: string;
+  readonly args: readonly unknown[];
+}
 
 /** The session of one connection, at whichever memory answers now. */
 export interface ServerSession {
@@ -62,6 +65,7 @@ export interface ServerOptions {
   readonly incarnation: () => string;
 }
 
+const LOADING = "it is still loading its data";
 const ZERO_MS_MAX = 1_000_000;
 
 /** A server that runs. */
@@ -87,6 +91,8 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   const queue: (() => void)[] = [];
   let busy: Happening | undefined;
   let refusesUntilMs = 0;
+  let loading: BackendError | undefined;
+  const inspectors = new Map<MemoryBackend, BackendSession>();
 
   function die(forMs: number): void {
     life++;
@@ -98,6 +104,10 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
       if (outage === outages) up = true;
     });
     for (const listener of listeners) listener();
+  }
+
+  function isIdle(): boolean {
+    return frozenUntilMs <= kernel.nowMs && (slowUntilMs <= kernel.nowMs || slowMs === 0);
   }
 
   /** Executes what waits, one after the other, unless it is stopped; each takes its time when it is slow. */
@@ -146,18 +156,27 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
       return {
         watch: (listener) => void watchers.push(listener),
         execute(call: Call, answer: (outcome: Outcome) => void): void {
-          queue.push(() => {
+          const run = (): void => {
             if (refusesUntilMs > kernel.nowMs) {
-              const what = "it is still loading its data";
-              answer({ error: new BackendError("BACKEND_LOADING", { backend: name, what }) });
+              answer({
+                error: (loading ??= new BackendError("BACKEND_LOADING", { backend: name, what: LOADING })),
+              });
               return;
             }
-            call(current()).then(
+            const session = current();
+            const operation = Reflect.get(session, call.operation) as (
+              ...args: unknown[]
+            ) => Promise<unknown>;
+            operation(...call.args).then(
               (value) => answer({ value }),
               (error: Error) => answer({ error }),
             );
-          });
-          work();
+          };
+          if (queue.length === 0 && busy === undefined && isIdle()) run();
+          else {
+            queue.push(run);
+            work();
+          }
         },
       };
     },
@@ -205,7 +224,11 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
       busy = undefined;
       work();
     },
-    inspector: (deployment) => serving.open(deployment),
+    inspector(deployment: Deployment): BackendSession {
+      const session = inspectors.get(serving) ?? serving.open(deployment);
+      inspectors.set(serving, session);
+      return session;
+    },
   };
 }
 

@@ -456,12 +456,13 @@ function laneOf({ kind }: Fault, client: Client, server: Server): string {
 
 function deploymentOf(plan: Plan): Deployment {
   const { maxTtlMs, clockSkewMs, driftPpm } = plan;
+  const lateByMs = Math.max(...plan.natures.map(({ grainMs }) => grainMs));
   return {
     backends: plan.n,
     quorum: plan.quorum ?? majority(plan.n),
     maxTtlMs,
     clockSkewMs,
-    quarantineMs: quarantineMs({ maxTtlMs, clockSkewMs, driftPpm, lateByMs: 0 }),
+    quarantineMs: quarantineMs({ maxTtlMs, clockSkewMs, driftPpm, lateByMs }),
     tokenRetentionMs: RETENTION_MS,
     restartGuard: plan.guard,
   };
