@@ -117,7 +117,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
         }
       });
     },
-    working: () => (process.crashed ? 0 : working),
+    working: () => (process.hasCrashed() ? 0 : working),
     reopen(which: number): void {
       const index = which % lockers.length;
       // The process does it as soon as it runs.
@@ -237,7 +237,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
 
   return async () => {
     let idleMs = profile.idleMs ?? 20;
-    while (!isOver() && !process.crashed && !place.isClosed()) {
+    while (!isOver() && !process.hasCrashed() && !place.isClosed()) {
       await sleep(dice.between(0, idleMs));
       // Whoever was refused does something else for a while.
       idleMs = profile.refusedIdleMs ?? REFUSED_IDLE_MS;

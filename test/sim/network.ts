@@ -155,7 +155,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
 
   /** Has the client hear of something as soon as it runs. */
   function hear(run: () => void): void {
-    if (process.crashed) return;
+    if (process.hasCrashed()) return;
     const atMs = process.runsAgainAtMs();
     if (atMs > kernel.nowMs) kernel.plan(atMs, () => hear(run));
     else run();
@@ -217,7 +217,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
 
     function send(operation: string, args: readonly unknown[]): Promise<unknown> {
       if (closed) return Promise.reject((closedFault ??= fault("the session was closed")));
-      if (!server.up && !resent) return Promise.reject((refusedFault ??= fault("connection refused")));
+      if (!server.isUp() && !resent) return Promise.reject((refusedFault ??= fault("connection refused")));
       watcher.sent(operation, args);
       if (kernel.trace !== undefined) note("send", `${operation} ${show(args)}`);
       const sentAtMs = process.atMs();
@@ -243,7 +243,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     function arrive(pending: Pending, wire: number, what: "request" | "duplicate"): void {
       if (wire !== wires) return;
       const { operation } = pending;
-      if (!server.up) {
+      if (!server.isUp()) {
         if (resent) kernel.plan(kernel.nowMs + hop(kernel.nowMs), () => arrive(pending, wire, what));
         return;
       }
@@ -268,7 +268,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
 
     /** As {@link hear}, without a closure for each reply. */
     function deliver(pending: Pending, outcome: Outcome): void {
-      if (process.crashed) return;
+      if (process.hasCrashed()) return;
       const atMs = process.runsAgainAtMs();
       if (atMs > kernel.nowMs) {
         kernel.plan(atMs, () => deliver(pending, outcome));
@@ -289,7 +289,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
 
     /** One turn later than what has arrived while the process did not run. */
     function expire(pending: Pending): void {
-      if (process.crashed) return;
+      if (process.hasCrashed()) return;
       const atMs = process.runsAgainAtMs();
       if (atMs > kernel.nowMs) pending.timeout = kernel.plan(atMs + 1, () => expire(pending));
       else fail(pending, "no answer; connection replaced");

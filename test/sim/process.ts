@@ -26,7 +26,7 @@ export function steps(ms: number, stepMs: number | undefined): number {
 export interface SimProcess {
   readonly name: string;
   readonly system: System;
-  readonly crashed: boolean;
+  hasCrashed(): boolean;
   /** True time at which its code is now: ahead of the world's after a pause in the middle of code. */
   atMs(): number;
   /** When it can hear of something next. */
@@ -187,9 +187,8 @@ export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): 
   return {
     name,
     system,
-    get crashed(): boolean {
-      return crashed;
-    },
+    // No getter: one in a literal gives every object a shape of its own, and those shapes keep dead worlds in memory.
+    hasCrashed: () => crashed,
     atMs,
     runsAgainAtMs,
     lookAt,

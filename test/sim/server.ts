@@ -34,9 +34,7 @@ export interface Server {
   readonly name: string;
   readonly capabilities: Capabilities;
   /** Whether it accepts connections. */
-  readonly up: boolean;
-  /** Counts deaths: what was sent before one does not arrive after it. */
-  readonly life: number;
+  isUp(): boolean;
   open(deployment: Deployment): ServerSession;
   /** Whoever listens is told when all connections break. */
   onDeath(listener: () => void): void;
@@ -79,7 +77,6 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   let replica: MemoryBackend | undefined;
   let serving = primary;
   const listeners: (() => void)[] = [];
-  let life = 0;
   let up = true;
   /** Counts ups and downs, so that only the last planned one counts. */
   let outages = 0;
@@ -95,7 +92,6 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   const inspectors = new Map<MemoryBackend, BackendSession>();
 
   function die(forMs: number): void {
-    life++;
     up = false;
     frozenUntilMs = 0;
     queue.length = 0;
@@ -132,12 +128,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
     index: options.index,
     name,
     capabilities: { ...primary.capabilities, durable, earlyByMs: grainMs, lateByMs: grainMs },
-    get up(): boolean {
-      return up;
-    },
-    get life(): number {
-      return life;
-    },
+    isUp: () => up,
     open(deployment: Deployment): ServerSession {
       const sessions = new Map<MemoryBackend, BackendSession>();
       const watchers: ((ticket: string, inMs: number) => void)[] = [];
