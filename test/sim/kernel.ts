@@ -1,7 +1,7 @@
 /** True time of one world, what is planned in it, its dice and its trace. */
 import { seededRandom, type Random } from "../../src/testing/random.js";
 import { createAgenda, type Happening } from "./agenda.js";
-import type { Running } from "./drain.js";
+import type { Stretch } from "./drain.js";
 
 /** One line of a trace. */
 export interface TraceLine {
@@ -24,8 +24,8 @@ export interface Kernel {
   dice(): Dice;
   /** Undefined when nobody asked for a trace, so that its text is not even made. */
   readonly trace: ((line: TraceLine) => void) | undefined;
-  /** Lets everything happen that is due up to `endMs`, or until `stop` says so. */
-  run(endMs: number, stop?: () => boolean): Running<void>;
+  /** The stretch of time up to `endMs`, or until `stop` says so. */
+  until(endMs: number, stop?: () => boolean): Stretch;
 }
 
 /** Draws. */
@@ -58,8 +58,8 @@ export function createKernel(seed: number, trace?: (line: TraceLine) => void): K
     plan: agenda.plan,
     dice: () => createDice(Math.floor(seeds() * 2 ** 48)),
     trace,
-    *run(endMs: number, stop?: () => boolean): Running<void> {
-      yield () => {
+    until(endMs: number, stop?: () => boolean): Stretch {
+      return () => {
         if (stop?.() === true) return false;
         const next = agenda.takeUntil(endMs);
         if (next === undefined) {

@@ -202,7 +202,8 @@ export function createRecorder(kernel: Kernel): Recorder {
     noteSilentLosses(): void {
       for (const { record, process, lossNoted } of entries) {
         const end = record.ends.at(-1)?.validUntil;
-        if (lossNoted || process.hasCrashed() || end === undefined || record.overAtMs < kernel.nowMs) continue;
+        if (lossNoted || process.hasCrashed() || end === undefined || record.overAtMs < kernel.nowMs)
+          continue;
         if (process.disturbedUntilMs() !== 0 && kernel.nowMs - process.disturbedUntilMs() < SETTLED_MS)
           continue;
         if (record.lookAt(kernel.nowMs) > end + 1) silentLosses.push(record);

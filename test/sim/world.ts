@@ -3,13 +3,13 @@
  * bad network, and every fault of its plan at its time. Yields the history that the checkers read. Nothing in it waits
  * for the real clock, and the same plan gives the same trace, byte for byte.
  */
-import { getEventListeners } from "node:events";
 import type { Deployment } from "../../src/backend.js";
 import { majority } from "../../src/engine/quorum.js";
 import { quarantineMs } from "../../src/engine/validity.js";
-import { createHighWaterMarks, type Locker } from "../../src/index.js";
+import { createHighWaterMarks } from "../../src/index.js";
 import type { Running } from "./drain.js";
 import { createClient, type Client, type Surroundings } from "./client.js";
+import { closeAll, isRemembered, lastPhase, lookForGhosts, rest, REST_MS, type Stage } from "./endings.js";
 import { faultText, type Fault } from "./faults.js";
 import type { ForcedRecord, History, LastAcquireRecord } from "./history.js";
 import { createKernel, type TraceLine } from "./kernel.js";
@@ -36,8 +36,6 @@ export interface Figures {
 }
 
 const SEED_OF_RUN = 7_000_000;
-/** More than any world needs to come to rest. */
-const REST_MS = 4_000;
 const RETENTION_MS = 604_800_000;
 
 /** Runs a world to its end. */
@@ -95,14 +93,14 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       .finally(() => {
         started = true;
       });
-    yield* kernel.run(kernel.nowMs + 1_000, () => started);
+    yield kernel.until(kernel.nowMs + 1_000, () => started);
   }
   for (const client of clients) client.employ();
   const beganAtMs = kernel.nowMs;
   for (const fault of plan.faults) {
     kernel.plan(beganAtMs + fault.atMs, () => strike(fault));
   }
-  yield* kernel.run(beganAtMs + plan.durationMs);
+  yield kernel.until(beganAtMs + plan.durationMs);
   over = true;
   phase("all faults end");
   for (const server of servers) server.heal();
@@ -110,17 +108,28 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   recorder.noteSilentLosses();
   const leaks: string[] = [];
   const lastAcquires: LastAcquireRecord[] = [];
+  const stage: Stage = {
+    kernel,
+    plan,
+    servers,
+    clients,
+    deployment,
+    surroundings,
+    leaks,
+    lastAcquires,
+    phase,
+  };
   switch (profile.ending) {
     case "graceful":
-      yield* rest();
-      yield* kernel.run(kernel.nowMs + REST_MS / 2);
-      yield* lookForGhosts();
-      yield* closeAll();
+      yield* rest(stage);
+      yield kernel.until(kernel.nowMs + REST_MS / 2);
+      yield* lookForGhosts(stage);
+      yield* closeAll(stage);
       break;
     case "last":
-      if (dice.chance(0.5)) yield* closeAll();
+      if (dice.chance(0.5)) yield* closeAll(stage);
       else for (const client of clients) client.crash();
-      yield* lastPhase();
+      yield* lastPhase(stage);
       break;
     case "none":
       for (const client of clients) client.crash();
@@ -289,16 +298,9 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   function ifAllowed(server: Server | undefined, then: () => void): void {
     if (server === undefined || plan.guard !== "auto") then();
     else
-      void isRemembered(server).then((remembered) => {
+      void isRemembered(servers, deployment, server).then((remembered) => {
         if (remembered) then();
       });
-  }
-
-  async function isRemembered(but: Server | undefined): Promise<boolean> {
-    const statuses = await Promise.all(
-      servers.filter((server) => server !== but).map((server) => server.inspector(deployment).status()),
-    );
-    return statuses.some((status) => status.kind === "in-service" || status.joined);
   }
 
   /** The locker's own forced release, and where that did not get through, an operator who does in the end. */
@@ -327,104 +329,6 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
         () => insist(false),
       );
     }
-  }
-
-  /** Until no worker works and no process sleeps. */
-  function* rest(): Running<void> {
-    yield* kernel.run(kernel.nowMs + REST_MS, () => clients.every((client) => client.working() === 0));
-    const working = clients.filter((client) => client.working() > 0);
-    for (const { process } of working) leaks.push(`a worker of ${process.name} still waits`);
-  }
-
-  function* closeAll(): Running<void> {
-    phase("all lockers are closed");
-    let closing = 0;
-    for (const client of clients) {
-      closing++;
-      void client.close().then(() => closing--);
-    }
-    yield* kernel.run(kernel.nowMs + REST_MS, () => closing === 0);
-    if (closing > 0) leaks.push(`${closing} clients did not close`);
-    yield* rest();
-    // What a closed locker still waits for has a bound.
-    yield* kernel.run(kernel.nowMs + REST_MS, () => clients.every(({ process }) => process.timers() === 0));
-    for (const client of clients) leftovers(client);
-  }
-
-  function leftovers(client: Client): void {
-    const { process } = client;
-    if (process.timers() > 0) leaks.push(`${process.timers()} timers of ${process.name} are left`);
-    for (const signal of client.signals) {
-      const listeners = getEventListeners(signal, "abort").length;
-      if (listeners > 0) leaks.push(`${listeners} listeners are left on a signal of ${process.name}`);
-    }
-  }
-
-  /** Locks of attempts and leases that are over, older than the network takes to settle. */
-  function* lookForGhosts(): Running<void> {
-    let looking = servers.length * plan.keys.length;
-    for (const server of servers) {
-      for (const key of plan.keys) {
-        void server
-          .inspector(deployment)
-          .inspect(key)
-          .then(({ lock }) => {
-            looking--;
-            if (lock === undefined) return;
-            leaks.push(
-              `${server.name} still holds ${key} for ${lock.owner}, which is over, for ${lock.remainingMs.toFixed(0)} ms`,
-            );
-          });
-      }
-    }
-    yield* kernel.run(kernel.nowMs + 1, () => looking === 0);
-  }
-
-  /** All is well again, but for a minority that is down; a newcomer must get every lock. */
-  function* lastPhase(): Running<void> {
-    let known: boolean | undefined;
-    void isRemembered(undefined).then((remembered) => {
-      known = remembered;
-    });
-    yield* kernel.run(kernel.nowMs + 1, () => known !== undefined);
-    // Under "auto" a deployment that nobody ever started needs all of its backends.
-    if (known === true || plan.guard !== "auto") {
-      const down = plan.n - deployment.quorum;
-      for (const server of servers.slice(plan.n - down)) server.down(Number.MAX_SAFE_INTEGER);
-      phase(`${down} backends go down, a newcomer tries`);
-    }
-    const newcomer = createClient(surroundings, "newcomer", {
-      clocks: plan.clients[0]?.clocks ?? { ratePpm: 0, wallOffsetMs: 0 },
-      workers: [0],
-      retryDelayMs: [30, 200],
-    });
-    clients.splice(0, clients.length, newcomer);
-    const [locker] = newcomer.lockers;
-    if (locker === undefined) return;
-    const rho = plan.driftPpm / 1e6;
-    const boundMs = Math.ceil(((plan.maxTtlMs + 2 * plan.clockSkewMs + 10) * (1 + rho)) / (1 - rho)) + 1_500;
-    for (const key of plan.keys) yield* lastAcquire(locker, key, boundMs);
-    yield* closeAll();
-  }
-
-  function* lastAcquire(locker: Locker, key: string, boundMs: number): Running<void> {
-    const startedAtMs = kernel.nowMs;
-    let error: string | undefined = "nothing came of it";
-    let settled = false;
-    void locker.acquire(key, { waitMs: boundMs, ttlMs: plan.maxTtlMs }).then(
-      async (lease) => {
-        error = undefined;
-        settled = true;
-        await lease.release();
-      },
-      (failure: unknown) => {
-        error = String(failure);
-        settled = true;
-      },
-    );
-    yield* kernel.run(kernel.nowMs + 2 * boundMs, () => settled);
-    lastAcquires.push({ key, waitedMs: kernel.nowMs - startedAtMs, boundMs, error });
-    yield* kernel.run(kernel.nowMs + 20);
   }
 }
 
