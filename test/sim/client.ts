@@ -11,7 +11,7 @@ import type { HeldLease } from "../../src/lock/lease.js";
 import type { LeaseRecord } from "./history.js";
 import type { Dice, Kernel } from "./kernel.js";
 import { createPath, type Path } from "./network.js";
-import type { ClientPlan, Plan } from "./plan.js";
+import { TTL_MS, type ClientPlan, type Plan } from "./plan.js";
 import { createSimProcess, type SimProcess } from "./process.js";
 import type { Profile } from "./profiles.js";
 import type { Recorder } from "./recorder.js";
@@ -144,7 +144,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
 /** How often a holder pauses between its uses of one lease. */
 const STEPS = [0, 0, 1, 1, 2, 4] as const;
 
-const REFUSED_IDLE_MS = 200;
+const REFUSED_IDLE_MS = 100;
 /** How often a lease is given away rather than given back, and how often a worker looks for such a one. */
 const HANDS_OVER = 0.08;
 const ADOPTS = 0.5;
@@ -161,7 +161,7 @@ interface Workplace {
 function createWorker(surroundings: Surroundings, place: Workplace): () => Promise<void> {
   const { kernel, recorder, plan, profile, isOver, marks, handOvers } = surroundings;
   const { process, dice } = place;
-  const [ttlMsMin, ttlMsMax] = profile.ttlMs ?? [60, 240];
+  const [ttlMsMin, ttlMsMax] = profile.ttlMs ?? TTL_MS;
 
   function sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
@@ -183,7 +183,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     const abort = dice.chance(0.1) ? new AbortController() : undefined;
     if (abort !== undefined) place.signals.push(abort.signal);
     const timer = abort && process.system.startTimer("work", dice.between(0, 100), () => abort.abort());
-    const waitMs = dice.whole(0, dice.chance(0.2) ? 600 : 150);
+    const waitMs = dice.whole(0, dice.chance(0.2) ? 400 : 80);
     const lease = await place
       .locker()
       .acquire(key, { ...options, waitMs, ...(abort === undefined ? {} : { signal: abort.signal }) })
@@ -226,7 +226,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     if (dice.chance(0.3)) void lease.signal;
     use(lease, record);
     for (let steps = dice.pick(STEPS); steps > 0 && !lease.isOver(); steps--) {
-      await sleep(dice.between(0, profile.stepMs ?? 50));
+      await sleep(dice.between(0, profile.stepMs ?? 10));
       if (dice.chance(0.4)) use(lease, record);
       if (dice.chance(profile.extends ?? 0.2)) {
         await lease.extend(dice.chance(0.5) ? undefined : ttlMsMax).catch(() => undefined);
@@ -236,7 +236,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   }
 
   return async () => {
-    let idleMs = profile.idleMs ?? 20;
+    let idleMs = profile.idleMs ?? 4;
     while (!isOver() && !process.hasCrashed() && !place.isClosed()) {
       await sleep(dice.between(0, idleMs));
       // Whoever was refused does something else for a while.
@@ -248,7 +248,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       if (lease === undefined) continue;
       const record = recorder.given(process, lease);
       if (record === undefined) continue;
-      idleMs = profile.idleMs ?? 20;
+      idleMs = profile.idleMs ?? 4;
       if (usedUp) {
         use(lease, record);
         await sleep(lease.remainingMs);

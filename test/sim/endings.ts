@@ -99,7 +99,7 @@ export function* lastPhase(stage: Stage): Running<void> {
   const newcomer = createClient(surroundings, "newcomer", {
     clocks: plan.clients[0]?.clocks ?? { ratePpm: 0, wallOffsetMs: 0 },
     workers: [0],
-    retryDelayMs: [30, 200],
+    retryDelayMs: [60, 400],
   });
   clients.splice(0, clients.length, newcomer);
   const [locker] = newcomer.lockers;

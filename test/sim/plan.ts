@@ -48,13 +48,16 @@ export interface Plan {
   readonly faults: readonly Fault[];
 }
 
-const SIZES = [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7, 8, 9] as const;
-const CLIENTS = [1, 2, 2, 2, 2, 3, 3, 3, 4, 5, 6] as const;
+/** TTLs of leases, unless the profile says otherwise. */
+export const TTL_MS = [60, 200] as const;
+
+const SIZES = [1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 7, 9] as const;
+const CLIENTS = [1, 2, 2, 2, 2, 2, 2, 3, 3, 4, 6] as const;
 const DRIFTS_PPM = [5_000, 20_000, 50_000] as const;
 const RETRIES_MS = [
-  [10, 60],
-  [40, 150],
-  [60, 250],
+  [20, 80],
+  [60, 200],
+  [100, 300],
 ] as const;
 const NEW_CLIENTS = 8;
 
@@ -67,13 +70,13 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
   const larger = profile.quorum === "larger" ? dice.whole(majority + (n % 2), n - 1) : undefined;
   const quorum = larger ?? (dice.chance(0.1) ? dice.whole(majority, n) : undefined);
   const driftPpm = profile.driftPpm ?? dice.pick(DRIFTS_PPM);
-  const clockSkewMs = profile.clockSkewMs ?? 40;
-  const durationMs = profile.durationMs ?? 500;
+  const clockSkewMs = profile.clockSkewMs ?? 20;
+  const durationMs = profile.durationMs ?? 320;
   const fresh = profile.fromTheStart === true;
   const client = (): ClientPlan => ({
     clocks: drawClocks(dice, profile, { driftPpm, clockSkewMs }),
     retryDelayMs: profile.retryDelayMs ?? dice.pick(RETRIES_MS),
-    workers: Array.from({ length: dice.chance(0.2) ? 2 : 1 }, () => (dice.chance(0.15) ? 2 : 1)),
+    workers: Array.from({ length: dice.chance(0.15) ? 2 : 1 }, () => (dice.chance(0.15) ? 2 : 1)),
   });
   const of = <T>(length: number, draw: () => T): readonly T[] => Array.from({ length }, draw);
   const guard = profile.guard ?? dice.pick(["strict", "auto"] as const);
@@ -85,12 +88,12 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
     guard,
     driftPpm,
     clockSkewMs,
-    maxTtlMs: profile.ttlMs?.[1] ?? 240,
-    keys: of(profile.keys ?? dice.pick([1, 1, 2, 3]), () => "").map((_, i) => `key-${i + 1}`),
+    maxTtlMs: profile.ttlMs?.[1] ?? TTL_MS[1],
+    keys: of(profile.keys ?? dice.pick([1, 1, 2, 2, 3]), () => "").map((_, i) => `key-${i + 1}`),
     backends: of(n, () => drawClocks(dice, profile, { driftPpm, clockSkewMs })),
     clients: of(profile.clients ?? dice.pick(CLIENTS), client),
     newClients: of(NEW_CLIENTS, client),
-    hopMsMax: profile.hopMsMax ?? dice.between(1, 8),
+    hopMsMax: profile.hopMsMax ?? dice.between(1, 5),
     inOrder: profile.inOrder ?? dice.chance(0.5),
     natures: drawNatures(dice, profile, n),
     forgetful: larger === undefined ? n : 2 * larger - n - 1,
@@ -99,7 +102,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       weights: weights(profile.faults),
       fromMs: fresh ? 0 : guard === "auto" ? 60 : 0,
       untilMs: durationMs,
-      paceMs: profile.paceMs ?? 23,
+      paceMs: profile.paceMs ?? 15,
       ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
     }),
