@@ -144,7 +144,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
 /** How often a holder pauses between its uses of one lease. */
 const STEPS = [0, 0, 1, 1, 2, 4] as const;
 
-const REFUSED_IDLE_MS = 100;
+const REFUSED_IDLE_MS = 140;
 /** How often a lease is given away rather than given back, and how often a worker looks for such a one. */
 const HANDS_OVER = 0.08;
 const ADOPTS = 0.5;

@@ -52,12 +52,12 @@ export interface Plan {
 export const TTL_MS = [60, 200] as const;
 
 const SIZES = [1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 7, 9] as const;
-const CLIENTS = [1, 2, 2, 2, 2, 2, 2, 3, 3, 4, 6] as const;
+const CLIENTS = [1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 5] as const;
 const DRIFTS_PPM = [5_000, 20_000, 50_000] as const;
 const RETRIES_MS = [
-  [20, 80],
-  [60, 200],
-  [100, 300],
+  [30, 120],
+  [60, 240],
+  [120, 400],
 ] as const;
 const NEW_CLIENTS = 8;
 
@@ -71,7 +71,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
   const quorum = larger ?? (dice.chance(0.1) ? dice.whole(majority, n) : undefined);
   const driftPpm = profile.driftPpm ?? dice.pick(DRIFTS_PPM);
   const clockSkewMs = profile.clockSkewMs ?? 20;
-  const durationMs = profile.durationMs ?? 320;
+  const durationMs = profile.durationMs ?? 360;
   const fresh = profile.fromTheStart === true;
   const client = (): ClientPlan => ({
     clocks: drawClocks(dice, profile, { driftPpm, clockSkewMs }),
@@ -102,7 +102,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       weights: weights(profile.faults),
       fromMs: fresh ? 0 : guard === "auto" ? 60 : 0,
       untilMs: durationMs,
-      paceMs: profile.paceMs ?? 15,
+      paceMs: profile.paceMs ?? 17,
       ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
     }),

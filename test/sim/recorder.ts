@@ -63,7 +63,17 @@ export function createRecorder(kernel: Kernel): Recorder {
   const silentLosses: LeaseRecord[] = [];
   const overstated: OverstatedRecord[] = [];
   const forced: ForcedRecord[] = [];
+  /** Of owners; hashing costs more than all else that is done here. */
+  const hashes = new Map<string, string>();
   let fast = 0;
+
+  function hashOf(owner: string): string {
+    const known = hashes.get(owner);
+    if (known !== undefined) return known;
+    const hash = ownerHash(owner);
+    hashes.set(owner, hash);
+    return hash;
+  }
 
   function tell(process: SimProcess, kind: "lease" | "write", text: string): void {
     kernel.trace?.({ atMs: process.atMs(), lane: process.name, kind, text });
@@ -105,7 +115,7 @@ export function createRecorder(kernel: Kernel): Recorder {
     },
 
     acquired(process: SimProcess, event: LockerEvents["acquired"]): void {
-      const attempt = process.attempt((owner) => ownerHash(owner) === event.ownerHash);
+      const attempt = process.attempt((owner) => hashOf(owner) === event.ownerHash);
       if (attempt === undefined) return;
       enter(process, event, { ...attempt, adopted: false });
       if (!raised.has(attempt.owner)) fast++;
@@ -113,7 +123,7 @@ export function createRecorder(kernel: Kernel): Recorder {
     },
 
     adopted(process: SimProcess, event: LockerEvents["adopted"]): void {
-      const before = entries.findLast(({ owner }) => ownerHash(owner) === event.ownerHash);
+      const before = entries.findLast(({ owner }) => hashOf(owner) === event.ownerHash);
       if (before === undefined) return;
       const attempt = { owner: before.owner, atMs: before.record.attemptAtMs };
       enter(process, event, { ...attempt, adopted: true });
