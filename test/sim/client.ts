@@ -10,6 +10,7 @@ import {
 import type { HeldLease } from "../../src/lock/lease.js";
 import type { LeaseRecord } from "./history.js";
 import type { Dice, Kernel } from "./kernel.js";
+import type { LineLog } from "./line-log.js";
 import { createPath, type Path } from "./network.js";
 import { TTL_MS, type ClientPlan, type Plan } from "./plan.js";
 import { createSimProcess, type SimProcess } from "./process.js";
@@ -22,6 +23,7 @@ export interface Surroundings {
   readonly kernel: Kernel;
   readonly servers: readonly Server[];
   readonly recorder: Recorder;
+  readonly line: LineLog;
   readonly plan: Plan;
   readonly profile: Profile;
   /** The guarded resource of every key. */
@@ -65,6 +67,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       calls: plan.natures[server.index]?.calls === true,
       adversity: surroundings.profile.adversity ?? {},
       resent: surroundings.profile.resent ?? false,
+      line: surroundings.line,
       watcher: {
         sent: (operation, args) => recorder.sent(process, operation, args),
         answered: surroundings.answered,
@@ -72,13 +75,15 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
     }),
   );
   const signals: AbortSignal[] = [];
+  let opened = 0;
   const lockers = own.workers.map(() => open());
   let working = 0;
   let closed = false;
 
   function open(): Locker {
+    const name = `${process.name}/${++opened}`;
     const locker = createLocker({
-      backends: paths.map((path) => path.connect()),
+      backends: paths.map((path) => path.connect(name)),
       system: process.system,
       ttlMs: Math.ceil(plan.maxTtlMs / 2),
       maxTtlMs: plan.maxTtlMs,
@@ -89,7 +94,10 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       retryDelayMsMin: own.retryDelayMs[0],
       retryDelayMsMax: own.retryDelayMs[1],
     });
-    locker.on("acquired", (event) => recorder.acquired(process, event));
+    locker.on("acquired", (event) => {
+      const owner = recorder.acquired(process, event);
+      if (owner !== undefined) surroundings.line.won(owner);
+    });
     locker.on("adopted", (event) => recorder.adopted(process, event));
     locker.on("extended", (event) => recorder.extended(process, event));
     locker.on("lost", (event) => recorder.lost(process, event));
@@ -183,7 +191,10 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     const abort = dice.chance(0.1) ? new AbortController() : undefined;
     if (abort !== undefined) place.signals.push(abort.signal);
     const timer = abort && process.system.startTimer("work", dice.between(0, 100), () => abort.abort());
-    const waitMs = dice.whole(0, dice.chance(0.2) ? 400 : 80);
+    const waitMs =
+      profile.waitMs === undefined
+        ? dice.whole(0, dice.chance(0.2) ? 400 : 80)
+        : dice.whole(...profile.waitMs);
     const lease = await place
       .locker()
       .acquire(key, { ...options, waitMs, ...(abort === undefined ? {} : { signal: abort.signal }) })

@@ -9,6 +9,8 @@ export interface Assumptions {
   readonly wallClocksAgree: boolean;
   /** Locks end by clocks within the drift, and not at arbitrary moments. */
   readonly expiryByClock: boolean;
+  /** Nothing goes wrong that could cost a waiter its turn. */
+  readonly calm: boolean;
 }
 
 /** When a lease got an end. */
@@ -27,6 +29,7 @@ export interface LeaseRecord {
   readonly id: number;
   readonly client: string;
   readonly key: string;
+  readonly owner: string;
   readonly token: bigint;
   readonly wonAtMs: number;
   /** When the attempt that won it began. */
@@ -82,10 +85,74 @@ export interface ForcedRecord {
   doneAtMs: number | undefined;
 }
 
+/** What a backend did that concerns the line of a key, in the order in which it did it. */
+export type LineRecord = {
+  readonly atMs: number;
+  /** What the backend remembers by: another memory knows nothing of the line. */
+  readonly memory: string;
+} & (
+  | {
+      readonly kind: "asked";
+      readonly key: string;
+      /** The connection and ticket; undefined for somebody who does not stand in line. */
+      readonly who: string | undefined;
+      readonly since: bigint;
+      readonly waitsMs: number;
+      /** "reserved": held, since it is kept for somebody else. */
+      readonly answer: "granted" | "held" | "reserved";
+      readonly remainingMs: number;
+    }
+  /** Its lock was taken away: given back, or by an operator. */
+  | { readonly kind: "freed"; readonly key: string }
+  | { readonly kind: "left"; readonly key: string; readonly who: string }
+  /** An extension created a lock anew. */
+  | { readonly kind: "recreated"; readonly key: string }
+  | { readonly kind: "called"; readonly who: string; readonly inMs: number }
+);
+
+/** One waiter that stood in line on backends. */
+export interface WaiterRecord {
+  /** Its locker and ticket. */
+  readonly name: string;
+  readonly key: string;
+  readonly since: bigint;
+  /** When its first attempt with a ticket began. */
+  readonly askedAtMs: number;
+  /** Since when it stands in line, by the memory of a backend. */
+  readonly stoodAtMs: Map<string, number>;
+  /** Of its attempts. */
+  readonly owners: string[];
+  /** When it gave up its places, having won or not. */
+  goneAtMs: number;
+}
+
+/** A waiter heard that its turn had come, in a process that was not disturbed from then on until it tried. */
+export interface WakeRecord {
+  readonly waiter: string;
+  readonly calledAtMs: number;
+  /** When it tried or gave up; or the end of the world. */
+  readonly triedAtMs: number;
+}
+
+/** The bounds within which the lines of a world can be judged. */
+export interface LineBounds {
+  readonly driftPpm: number;
+  /** The coarsest clock of a backend shows steps of this. */
+  readonly grainMs: number;
+  /** The longest that an attempt may take. */
+  readonly attemptMs: number;
+  /** How many backends call those who wait. */
+  readonly backends: number;
+}
+
 /** One world's history. */
 export interface History {
   readonly seed: number;
   readonly assumptions: Assumptions;
+  readonly lineBounds: LineBounds;
+  readonly line: readonly LineRecord[];
+  readonly waiters: readonly WaiterRecord[];
+  readonly wakes: readonly WakeRecord[];
   readonly leases: readonly LeaseRecord[];
   readonly writes: readonly WriteRecord[];
   readonly losses: readonly LossRecord[];
@@ -107,6 +174,7 @@ export type Promised =
   | "no resurrection"
   | "loss signal"
   | "progress"
+  | "waiting in line"
   | "no leaks";
 
 /** What a checker found, in one sentence. */

@@ -7,6 +7,7 @@ import type { AcquireReply, AcquireRequest, Backend, BackendSession, Deployment 
 import { BackendError } from "../../src/errors.js";
 import type { Happening } from "./agenda.js";
 import type { Dice, Kernel } from "./kernel.js";
+import type { Caller, LineLog } from "./line-log.js";
 import type { SimProcess } from "./process.js";
 import type { Outcome, Server } from "./server.js";
 
@@ -21,7 +22,7 @@ export interface Path {
   reset(): void;
   heal(): void;
   /** A backend of a new locker in that client, over this path. */
-  connect(): Backend;
+  connect(locker: string): Backend;
 }
 
 /** What the world wants to know of requests. */
@@ -58,6 +59,7 @@ export interface PathOptions {
   /** What a dead server had not executed is executed by the next one, as by a proxy or a driver that sends it again. */
   readonly resent: boolean;
   readonly watcher: Watcher;
+  readonly line: LineLog;
 }
 
 /** A connection that owes an answer for so long is replaced; as the socketTimeout of a real client. */
@@ -111,6 +113,8 @@ function complete(likeThis: BackendSession): void {
 export function createPath(kernel: Kernel, options: PathOptions): Path {
   const { process, server, inOrder, watcher, resent } = options;
   const dice: Dice = kernel.dice();
+  // What concerns a line is of interest only where there is one.
+  const line = options.calls ? options.line : undefined;
   const adversity = new Map(
     Object.entries(options.adversity).filter(([, { paths }]) => paths === undefined || dice.chance(paths)),
   );
@@ -161,18 +165,19 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     else run();
   }
 
-  function connect(): Backend {
+  function connect(locker: string): Backend {
     return {
       kind: "memory",
       name: server.name,
       capabilities: server.capabilities,
       client: {},
-      open: (deployment) => openSession(deployment),
+      open: (deployment) => openSession(deployment, locker),
     };
   }
 
-  function openSession(deployment: Deployment): BackendSession {
+  function openSession(deployment: Deployment, locker: string): BackendSession {
     const remote = server.open(deployment);
+    const caller: Caller = { process, locker, connection: remote.name };
     const waiting = new Set<Pending>();
     let closed = false;
     let lastArrivalMs = 0;
@@ -216,6 +221,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     }
 
     function send(operation: string, args: readonly unknown[]): Promise<unknown> {
+      line?.made(caller, operation, args);
       if (closed) return Promise.reject((closedFault ??= fault("the session was closed")));
       if (!server.isUp() && !resent) return Promise.reject((refusedFault ??= fault("connection refused")));
       watcher.sent(operation, args);
@@ -249,8 +255,12 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
       }
       const leaps = adversity.get(operation)?.leaps ?? 0;
       if (leaps > 0 && dice.chance(leaps)) server.leap();
-      remote.execute({ operation, args: pending.args }, (outcome) => {
+      const args = options.calls ? pending.args : withoutTicket(operation, pending.args);
+      remote.execute({ operation, args }, (outcome) => {
         if (kernel.trace !== undefined) note("execute", `${operation} -> ${showOutcome(outcome)}`);
+        if (outcome.error === undefined) {
+          line?.executed({ caller, memory: server.memoryName() }, operation, pending.args, outcome.value);
+        }
         if (what === "request") reply(pending, outcome, wire);
       });
     }
@@ -308,6 +318,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
           hear(() => {
             if (stopped || closed) return;
             if (kernel.trace !== undefined) note("reply", `call ${ticket} in ${inMs} ms`);
+            line?.heard(caller, { ticket, inMs });
             listener(ticket, inMs);
           });
         });
@@ -360,6 +371,13 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     },
     connect,
   };
+}
+
+/** A store that calls nobody does not read tickets. */
+function withoutTicket(operation: string, args: readonly unknown[]): readonly unknown[] {
+  if (operation !== "acquire") return args;
+  const request = args[0] as AcquireRequest;
+  return request.ticket === undefined ? args : [{ ...request, ticket: undefined }];
 }
 
 function show(args: readonly unknown[]): string {

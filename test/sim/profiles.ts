@@ -74,6 +74,10 @@ export interface Profile {
   readonly calls?: boolean;
   /** The backends are stores of different kinds: with coarse clocks and fine ones, durable or not, calling or not. */
   readonly mixed?: boolean;
+  /** Nothing goes wrong that could cost a waiter its turn, so that turns are judged. */
+  readonly calm?: boolean;
+  /** How long workers wait. Default: up to 80 ms, now and then up to 400. */
+  readonly waitMs?: readonly [min: number, max: number];
 }
 
 /** Losses of memory. */
@@ -309,11 +313,11 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 4,
     retryDelayMs: [5, 60],
     refusedIdleMs: 40,
-    durationMs: 350,
-    paceMs: 8,
+    durationMs: 280,
+    paceMs: 7,
     tailMs: 180,
     ending: "none",
-    faults: only({ forget: 5, restart: 3, delay: 5, replace: 4, cut: 4, duplicate: 4 }),
+    faults: only({ forget: 5, restart: 4, delay: 5, replace: 4, cut: 2, duplicate: 4 }),
   },
   starting: {
     ...INSIDE,

@@ -19,7 +19,8 @@ export interface Records {
 export interface Recorder {
   /** A request leaves a client. */
   sent(process: SimProcess, operation: string, args: readonly unknown[]): void;
-  acquired(process: SimProcess, event: LockerEvents["acquired"]): void;
+  /** Returns the owner of the attempt that won it. */
+  acquired(process: SimProcess, event: LockerEvents["acquired"]): string | undefined;
   adopted(process: SimProcess, event: LockerEvents["adopted"]): void;
   /** The caller got the lease of which one of these two told. */
   given(process: SimProcess, lease: HeldLease): LeaseRecord | undefined;
@@ -93,6 +94,7 @@ export function createRecorder(kernel: Kernel): Recorder {
       id: entries.length + 1,
       client: process.name,
       key: event.key,
+      owner: from.owner,
       token: event.token,
       wonAtMs: process.atMs(),
       attemptAtMs: from.atMs,
@@ -114,12 +116,13 @@ export function createRecorder(kernel: Kernel): Recorder {
       else extendSentAtMs.set(owner, process.atMs());
     },
 
-    acquired(process: SimProcess, event: LockerEvents["acquired"]): void {
+    acquired(process: SimProcess, event: LockerEvents["acquired"]): string | undefined {
       const attempt = process.attempt((owner) => hashOf(owner) === event.ownerHash);
-      if (attempt === undefined) return;
+      if (attempt === undefined) return undefined;
       enter(process, event, { ...attempt, adopted: false });
       if (!raised.has(attempt.owner)) fast++;
       tell(process, "lease", `holds ${event.key} with token ${event.token}`);
+      return attempt.owner;
     },
 
     adopted(process: SimProcess, event: LockerEvents["adopted"]): void {

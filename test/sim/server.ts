@@ -18,6 +18,8 @@ export interface Call {
 
 /** The session of one connection, at whichever memory answers now. */
 export interface ServerSession {
+  /** Names the connection; unique in the world. */
+  readonly name: string;
   /** Has the call executed when the server comes to it; never if the server dies before. */
   execute(call: Call, answer: (outcome: Outcome) => void): void;
   /** Hears the calls of whichever memory answers, while the server is up and not stopped. */
@@ -51,6 +53,8 @@ export interface Server {
   heal(): void;
   /** A session past all faults, for whoever judges. */
   inspector(deployment: Deployment): BackendSession;
+  /** Names what it remembers by now. */
+  memoryName(): string;
 }
 
 /** How a server's clock is wrong beyond its rate. */
@@ -61,6 +65,12 @@ export interface ServerOptions {
   readonly leap: { readonly chance: number; readonly leapMs: number };
   readonly nature: Pick<Nature, "grainMs" | "durable">;
   readonly incarnation: () => string;
+  /** It calls a ticket of that connection. */
+  readonly onCall: (
+    memory: string,
+    connection: string,
+    call: { readonly ticket: string; readonly inMs: number },
+  ) => void;
 }
 
 const LOADING = "it is still loading its data";
@@ -89,6 +99,10 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
   let busy: Happening | undefined;
   let refusesUntilMs = 0;
   let loading: BackendError | undefined;
+  let connections = 0;
+  let memories = 0;
+  /** What each of the two remembers by, by a name. */
+  const memoryNames = new Map<MemoryBackend, string>();
   const inspectors = new Map<MemoryBackend, BackendSession>();
 
   function die(forMs: number): void {
@@ -100,6 +114,10 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
       if (outage === outages) up = true;
     });
     for (const listener of listeners) listener();
+  }
+
+  function forget(which: MemoryBackend): void {
+    memoryNames.set(which, `${name}/${++memories}`);
   }
 
   function isIdle(): boolean {
@@ -129,8 +147,10 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
     name,
     capabilities: { ...primary.capabilities, durable, earlyByMs: grainMs, lateByMs: grainMs },
     isUp: () => up,
+    memoryName: () => memoryNames.get(serving) ?? name,
     open(deployment: Deployment): ServerSession {
       const sessions = new Map<MemoryBackend, BackendSession>();
+      const connection = `${name}:${++connections}`;
       const watchers: ((ticket: string, inMs: number) => void)[] = [];
       const current = (): BackendSession => {
         const known = sessions.get(serving);
@@ -138,6 +158,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
         const memoryOfNow = serving;
         const opened = memoryOfNow.open(deployment);
         opened.watch?.((ticket, inMs) => {
+          options.onCall(memoryNames.get(memoryOfNow) ?? name, connection, { ticket, inMs });
           if (!up || frozenUntilMs > kernel.nowMs || serving !== memoryOfNow) return;
           for (const watcher of watchers) watcher(ticket, inMs);
         });
@@ -145,6 +166,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
         return opened;
       };
       return {
+        name: connection,
         watch: (listener) => void watchers.push(listener),
         execute(call: Call, answer: (outcome: Outcome) => void): void {
           const run = (): void => {
@@ -176,6 +198,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
     },
     down: die,
     restart(memoryIs: "lost" | "kept", forMs: number): void {
+      if (memoryIs === "lost") forget(serving);
       if (memoryIs === "lost" || !durable) serving.restart(memoryIs);
       die(forMs);
     },
@@ -183,6 +206,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
       if (serving !== primary) return;
       die(1);
       replica ??= make();
+      forget(replica);
       replica.restart("lost");
       serving = replica;
       const reign = ++reigns;

@@ -5,6 +5,7 @@
  */
 import type { Deployment } from "../../src/backend.js";
 import { majority } from "../../src/engine/quorum.js";
+import { requestDeadlineMs } from "../../src/engine/schedule.js";
 import { quarantineMs } from "../../src/engine/validity.js";
 import { createHighWaterMarks } from "../../src/index.js";
 import type { Running } from "./drain.js";
@@ -12,6 +13,7 @@ import { createClient, type Client, type Surroundings } from "./client.js";
 import { closeAll, isRemembered, lastPhase, lookForGhosts, rest, REST_MS, type Stage } from "./endings.js";
 import { faultText, type Fault } from "./faults.js";
 import type { ForcedRecord, History, LastAcquireRecord } from "./history.js";
+import { createLineLog } from "./line-log.js";
 import { createKernel, type TraceLine } from "./kernel.js";
 import type { Plan } from "./plan.js";
 import { PROFILES, type Profile } from "./profiles.js";
@@ -44,6 +46,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   const kernel = createKernel(plan.seed + SEED_OF_RUN, trace);
   const dice = kernel.dice();
   const recorder = createRecorder(kernel);
+  const line = createLineLog(kernel);
   const deployment = deploymentOf(plan);
   let incarnations = 0;
   const servers = plan.backends.map((clocks, index) =>
@@ -52,6 +55,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       clocks,
       leap: { chance: profile.leapChance ?? 0, leapMs: plan.maxTtlMs },
       nature: plan.natures[index] ?? { grainMs: 0, durable: false },
+      onCall: line.called,
       incarnation: () => `memory-${++incarnations}`,
     }),
   );
@@ -59,6 +63,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     kernel,
     servers,
     recorder,
+    line,
     plan,
     profile,
     marks: createHighWaterMarks(),
@@ -106,6 +111,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   for (const server of servers) server.heal();
   for (const client of clients) client.heal();
   recorder.noteSilentLosses();
+  line.end();
   const leaks: string[] = [];
   const lastAcquires: LastAcquireRecord[] = [];
   const stage: Stage = {
@@ -140,7 +146,17 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       memoryKept: !losesMemory(plan),
       wallClocksAgree: (profile.skewFactor ?? 1) <= 1,
       expiryByClock: profile.broken !== "A1",
+      calm: profile.calm === true,
     },
+    lineBounds: {
+      driftPpm: plan.driftPpm,
+      grainMs: Math.max(...plan.natures.map(({ grainMs }) => grainMs)),
+      attemptMs: requestDeadlineMs(plan.maxTtlMs),
+      backends: plan.natures.filter(({ calls }) => calls).length,
+    },
+    line: line.records(),
+    waiters: line.waiters(),
+    wakes: line.wakes(),
     ...recorder.records(),
     lastAcquires,
     leaks,
@@ -314,7 +330,8 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
           void server
             .inspector(deployment)
             .forceRelease(key)
-            .then(() => {
+            .then((wasLocked) => {
+              if (wasLocked) line.forced(server.memoryName(), key);
               // A request that was not answered may still arrive, and take the lock of whoever has it then.
               if (--missing === 0 && everybodyAnswered) record.doneAtMs = kernel.nowMs;
             });

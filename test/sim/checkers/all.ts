@@ -1,11 +1,14 @@
 import type { History, Violation } from "../history.js";
 import { checkExclusion } from "./exclusion.js";
 import { checkLeaks } from "./leaks.js";
+import { checkLine } from "./line.js";
 import { checkLiveness } from "./liveness.js";
 import { checkLossSignal } from "./loss-signal.js";
 import { checkResurrection } from "./resurrection.js";
 import { checkStaleWrites } from "./stale-writes.js";
 import { checkTokens } from "./tokens.js";
+import { checkTurns } from "./turns.js";
+import { checkWaking } from "./waking.js";
 
 /** Every checker by name. */
 export const CHECKERS: Readonly<Record<string, (history: History) => readonly Violation[]>> = {
@@ -16,6 +19,9 @@ export const CHECKERS: Readonly<Record<string, (history: History) => readonly Vi
   "loss signal": checkLossSignal,
   liveness: checkLiveness,
   leaks: checkLeaks,
+  line: checkLine,
+  waking: checkWaking,
+  turns: checkTurns,
 };
 
 /** Everything that is wrong with a history. */

@@ -1,0 +1,188 @@
+/**
+ * Writes what happens to the lines of waiters: what each backend executed, in the order in which it did, whom it called, and
+ * what the waiters made of it. Sees messages only, never the inside of a backend or a locker.
+ */
+import type { AcquireReply, AcquireRequest } from "../../src/backend.js";
+import type { LineRecord, WaiterRecord, WakeRecord } from "./history.js";
+import type { Kernel } from "./kernel.js";
+import type { SimProcess } from "./process.js";
+
+/** One connection of one locker. */
+export interface Caller {
+  readonly process: SimProcess;
+  /** Unique in the world; tickets are numbered by lockers. */
+  readonly locker: string;
+  readonly connection: string;
+}
+
+/** Of one world. */
+export interface LineLog {
+  /** A locker makes a request, wherever that gets to. */
+  made(caller: Caller, operation: string, args: readonly unknown[]): void;
+  /** The attempt of that owner won. */
+  won(owner: string): void;
+  /** A backend executed a request. `memory` names what it remembers by. */
+  executed(
+    by: { readonly caller: Caller; readonly memory: string },
+    operation: string,
+    args: readonly unknown[],
+    value: unknown,
+  ): void;
+  /** An operator took a lock away. */
+  forced(memory: string, key: string): void;
+  /** A backend calls a ticket of that connection. */
+  called(memory: string, connection: string, call: { readonly ticket: string; readonly inMs: number }): void;
+  /** The locker heard of it. */
+  heard(caller: Caller, call: { readonly ticket: string; readonly inMs: number }): void;
+  /** No more time passes in which anything must happen. */
+  end(): void;
+  records(): readonly LineRecord[];
+  waiters(): readonly WaiterRecord[];
+  wakes(): readonly WakeRecord[];
+}
+
+interface Waiter {
+  readonly record: WaiterRecord;
+  readonly process: SimProcess;
+  owner: string;
+  /** When it first heard in this attempt, or in the pause behind it, that it may try. */
+  calledAtMs: number | undefined;
+}
+
+export function createLineLog(kernel: Kernel): LineLog {
+  const records: LineRecord[] = [];
+  const wakes: WakeRecord[] = [];
+  /** By locker and ticket. */
+  const waiters = new Map<string, Waiter>();
+  /** The waiter of an attempt. */
+  const byOwner = new Map<string, string>();
+  const all: WaiterRecord[] = [];
+
+  function wake(name: string, waiter: Waiter, atMs: number): void {
+    const { calledAtMs, process } = waiter;
+    waiter.calledAtMs = undefined;
+    if (calledAtMs === undefined || process.disturbedUntilMs() >= calledAtMs) return;
+    wakes.push({ waiter: name, calledAtMs, triedAtMs: atMs });
+  }
+
+  function asked(caller: Caller, { key, owner, ticket }: AcquireRequest): void {
+    if (ticket === undefined) return;
+    const name = `${caller.locker} ${ticket.id}`;
+    const atMs = caller.process.atMs();
+    const known = waiters.get(name);
+    byOwner.set(owner, name);
+    if (known === undefined) {
+      const record: WaiterRecord = {
+        name,
+        key,
+        since: ticket.since,
+        askedAtMs: atMs,
+        stoodAtMs: new Map(),
+        owners: [owner],
+        goneAtMs: Number.POSITIVE_INFINITY,
+      };
+      all.push(record);
+      waiters.set(name, { record, process: caller.process, owner, calledAtMs: undefined });
+    } else if (known.owner !== owner) {
+      known.owner = owner;
+      known.record.owners.push(owner);
+      wake(name, known, atMs);
+    }
+  }
+
+  function gone(name: string): void {
+    const waiter = waiters.get(name);
+    if (waiter === undefined) return;
+    const atMs = waiter.process.atMs();
+    wake(name, waiter, atMs);
+    waiter.record.goneAtMs = atMs;
+    waiters.delete(name);
+  }
+
+  function note(record: LineRecord): void {
+    records.push(record);
+  }
+
+  return {
+    made(caller: Caller, operation: string, args: readonly unknown[]): void {
+      if (operation === "acquire") asked(caller, args[0] as AcquireRequest);
+      else if (operation === "leave") {
+        gone(`${caller.locker} ${String(args[1])}`);
+      }
+    },
+
+    won(owner: string): void {
+      const name = byOwner.get(owner);
+      if (name !== undefined) gone(name);
+    },
+
+    executed({ caller, memory }, operation, args, value): void {
+      const at = { atMs: kernel.nowMs, memory };
+      switch (operation) {
+        case "acquire": {
+          const { key, ticket } = args[0] as AcquireRequest;
+          const reply = value as AcquireReply;
+          if (reply.kind === "quarantined") return;
+          const reserved = reply.kind === "held" && reply.reserved === true;
+          const waiter = ticket && waiters.get(`${caller.locker} ${ticket.id}`);
+          if (reply.kind === "held" && waiter !== undefined && !waiter.record.stoodAtMs.has(memory)) {
+            waiter.record.stoodAtMs.set(memory, kernel.nowMs);
+          }
+          note({
+            ...at,
+            kind: "asked",
+            key,
+            who: ticket === undefined ? undefined : `${caller.connection} ${ticket.id}`,
+            since: ticket?.since ?? 0n,
+            waitsMs: ticket?.waitsMs ?? 0,
+            answer: reserved ? "reserved" : reply.kind,
+            remainingMs: reply.kind === "held" ? (reply.remainingMs ?? 0) : 0,
+          });
+          return;
+        }
+        case "release":
+          if (value === "released") note({ ...at, kind: "freed", key: args[0] as string });
+          return;
+        case "forceRelease":
+          if (value === true) note({ ...at, kind: "freed", key: args[0] as string });
+          return;
+        case "leave":
+          note({
+            ...at,
+            kind: "left",
+            key: args[0] as string,
+            who: `${caller.connection} ${String(args[1])}`,
+          });
+          return;
+        case "extend":
+          if ((value as { readonly kind: string }).kind !== "recreated") return;
+          note({ ...at, kind: "recreated", key: (args[0] as { readonly key: string }).key });
+      }
+    },
+
+    forced(memory: string, key: string): void {
+      note({ atMs: kernel.nowMs, memory, kind: "freed", key });
+    },
+
+    called(memory: string, connection: string, { ticket, inMs }): void {
+      note({ atMs: kernel.nowMs, memory, kind: "called", who: `${connection} ${ticket}`, inMs });
+    },
+
+    heard(caller: Caller, { ticket, inMs }): void {
+      const waiter = waiters.get(`${caller.locker} ${ticket}`);
+      if (waiter !== undefined && inMs === 0) waiter.calledAtMs ??= caller.process.atMs();
+    },
+
+    end(): void {
+      for (const [name, waiter] of waiters) {
+        if (!waiter.process.hasCrashed()) wake(name, waiter, kernel.nowMs);
+        else waiter.record.goneAtMs = Math.min(waiter.record.goneAtMs, 0);
+      }
+      waiters.clear();
+    },
+
+    records: () => records,
+    waiters: () => all,
+    wakes: () => wakes,
+  };
+}
