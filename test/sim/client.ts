@@ -267,7 +267,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       }
       await hold(lease, record);
       recorder.over(record, process.atMs());
-      if (profile.ending !== "graceful" && dice.chance(HANDS_OVER)) {
+      if (profile.ending !== "graceful" && profile.calm !== true && dice.chance(HANDS_OVER)) {
         const handOver = await lease.handOver().catch(() => undefined);
         // It travels: a process that was paused in the middle of code gives away later than the world's time is now.
         const travelMs = dice.between(0, 5);

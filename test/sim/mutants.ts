@@ -35,6 +35,8 @@ const POLL = "src/lock/poll";
 const LEASE = "src/lock/lease";
 const WATCH = "src/lock/loss-watch";
 const MEMORY = "src/adapters/memory";
+const LINE = "src/adapters/memory/line";
+const CALLS = "src/lock/calls";
 /** The stand-in for `src/lock/system.ts`, which reads the clocks of a real process. */
 const SYSTEM = "test/sim/process";
 
@@ -552,5 +554,131 @@ export const MUTANTS: readonly Mutant[] = [
     seenBy: ["exclusion"],
     profile: "opening",
     worlds: 10_000,
+  },
+  {
+    name: "a reservation that lasts for many",
+    edits: [
+      {
+        file: LINE,
+        find: "untilMs: nowMs + RESERVATION_MS }",
+        put: "untilMs: nowMs + 20 * RESERVATION_MS }",
+      },
+    ],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 100,
+  },
+  {
+    name: "the second in line is not told when its turn comes",
+    edits: [{ file: LINE, find: "if (second !== undefined)", put: "if (false)" }],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 50,
+  },
+  {
+    name: "the last in line goes first",
+    edits: [
+      {
+        file: LINE,
+        find: "a.ticket.since < b.ticket.since ? -1 : 1",
+        put: "a.ticket.since < b.ticket.since ? 1 : -1",
+      },
+    ],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 50,
+  },
+  {
+    name: "an acquire does not look at whom a key is kept for",
+    edits: [{ file: MEMORY, find: "if (keptMs > 0)", put: "if (false)" }],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 100,
+  },
+  {
+    name: "an extension creates a lock anew where the key is kept for a waiter",
+    edits: [
+      {
+        file: MEMORY,
+        find: "const mayHeal = request.mayHeal && keptForOthers(request.key, undefined) === 0;",
+        put: "const { mayHeal } = request;",
+      },
+    ],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 3_000,
+  },
+  {
+    name: "whoever leaves gives up what is kept for another",
+    edits: [
+      {
+        file: LINE,
+        find: "if (reservation?.session === session && reservation.ticketId === ticketId)",
+        put: "if (reservation !== undefined)",
+      },
+    ],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 200,
+  },
+  {
+    name: "a called waiter that leaves calls nobody",
+    edits: [{ file: MEMORY, find: "if (wasCalled)", put: "if (false)" }],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 200,
+  },
+  {
+    name: "a release that released nothing calls the next",
+    edits: [{ file: MEMORY, find: 'if (reply === "released")', put: "if (true)" }],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 50,
+  },
+  {
+    name: "a waiter that won stays in line",
+    edits: [
+      {
+        file: MEMORY,
+        find: "line.leave(key, session, ticket.id);\n                return { ...answer",
+        put: ";return { ...answer",
+      },
+    ],
+    seenBy: ["line"],
+    profile: "queue",
+    worlds: 200,
+  },
+  {
+    name: "a call wakes nobody",
+    edits: [{ file: CALLS, find: "wake?.();", put: "" }],
+    seenBy: ["waking"],
+    profile: "queue",
+    worlds: 100,
+  },
+  {
+    name: "one call is not enough, whatever time passes",
+    edits: [
+      {
+        file: CALLS,
+        find: "if (tryAt === undefined || at < tryAt)\n                        tryAt = at;",
+        put: "",
+      },
+    ],
+    seenBy: ["waking"],
+    profile: "queue",
+    worlds: 200,
+  },
+  {
+    name: "a waiter goes to the end of the line with every attempt",
+    edits: [
+      {
+        file: CALLS,
+        find: "return { id, since, waitsMs };",
+        put: "return { id, since: system.propose(), waitsMs };",
+      },
+    ],
+    seenBy: ["turns"],
+    profile: "turns",
+    worlds: 500,
   },
 ];
