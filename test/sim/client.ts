@@ -11,7 +11,7 @@ import type { HeldLease } from "../../src/lock/lease.js";
 import type { LeaseRecord } from "./history.js";
 import type { Dice, Kernel } from "./kernel.js";
 import type { LineLog } from "./line-log.js";
-import { createPath, type Path } from "./network.js";
+import { createPath, type Adversity, type Path } from "./network.js";
 import { TTL_MS, type ClientPlan, type Plan } from "./plan.js";
 import { createSimProcess, type SimProcess } from "./process.js";
 import type { Profile } from "./profiles.js";
@@ -58,14 +58,15 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
   const { kernel, servers, recorder, plan } = surroundings;
   const process = createSimProcess(kernel, name, own.clocks);
   const dice = kernel.dice();
-  const paths = servers.map((server) =>
+  const adversity = adversityOf(surroundings, dice);
+  const paths = servers.map((server, i) =>
     createPath(kernel, {
       process,
       server,
       hopMsMax: dice.between(1, plan.hopMsMax),
       inOrder: plan.inOrder,
       calls: plan.natures[server.index]?.calls === true,
-      adversity: surroundings.profile.adversity ?? {},
+      adversity: adversity(i),
       resent: surroundings.profile.resent ?? false,
       line: surroundings.line,
       watcher: {
@@ -116,6 +117,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
           const worker = createWorker(surroundings, {
             process,
             dice: kernel.dice(),
+            ttlMs: own.ttlMs,
             signals,
             // A closed one is replaced under it.
             locker: () => lockers[i] as Locker,
@@ -149,6 +151,20 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
   };
 }
 
+/** What the network does to the requests of a client on each of its paths. */
+function adversityOf(
+  { profile, servers }: Surroundings,
+  dice: Dice,
+): (path: number) => Readonly<Record<string, Adversity>> {
+  const all = Object.entries(profile.adversity ?? {});
+  const only = new Map(
+    all.flatMap(([name, { onePath }]) =>
+      onePath === true ? [[name, dice.whole(0, servers.length - 1)]] : [],
+    ),
+  );
+  return (path) => Object.fromEntries(all.filter(([name]) => (only.get(name) ?? path) === path));
+}
+
 /** How often a holder pauses between its uses of one lease. */
 const STEPS = [0, 0, 1, 1, 2, 4] as const;
 
@@ -159,6 +175,8 @@ const ADOPTS = 0.5;
 
 interface Workplace {
   readonly process: SimProcess;
+  /** Of all leases; undefined where each has its own. */
+  readonly ttlMs: number | undefined;
   readonly dice: Dice;
   readonly signals: AbortSignal[];
   readonly locker: () => Locker;
@@ -178,8 +196,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   }
 
   async function take(key: string, keepAlive: boolean): Promise<HeldLease | undefined> {
-    const ttlMs =
-      profile.ttlExtremes === true ? dice.pick([ttlMsMin, ttlMsMax]) : dice.whole(ttlMsMin, ttlMsMax);
+    const ttlMs = place.ttlMs ?? dice.whole(ttlMsMin, ttlMsMax);
     const options = { ttlMs, keepAlive };
     if (dice.chance(0.1)) {
       const refusable = await place

@@ -98,6 +98,7 @@ export function* lastPhase(stage: Stage): Running<void> {
   }
   const newcomer = createClient(surroundings, "newcomer", {
     clocks: plan.clients[0]?.clocks ?? { ratePpm: 0, wallOffsetMs: 0 },
+    ttlMs: undefined,
     workers: [0],
     retryDelayMs: [60, 400],
   });

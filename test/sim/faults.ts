@@ -7,7 +7,10 @@ import type { Dice } from "./kernel.js";
 /** What goes wrong. */
 export type FaultKind = keyof typeof KNOBS;
 
-/** From the least to the most, both included; drawn uniformly. */
+/**
+ * From the least to the most. Amounts are drawn uniformly; how long something lasts by its logarithm, so that most faults are
+ * short, some last as long as they may, and a world is not standing still most of its time.
+ */
 type Range = readonly [min: number, max: number];
 
 interface Knobs {
@@ -203,6 +206,11 @@ export function drawFaults(dice: Dice, plan: FaultPlan): readonly Fault[] {
   const faults: Fault[] = [];
   if (sum === 0) return faults;
   const drawn = (range: Range | undefined): number => (range === undefined ? 0 : dice.between(...range));
+  const lasting = (range: Range | undefined): number => {
+    if (range === undefined || range[0] <= 0) return drawn(range);
+    const [min, max] = range;
+    return min * (max / min) ** dice.random();
+  };
   let atMs = plan.fromMs;
   for (;;) {
     atMs += dice.between(0, 2 * plan.paceMs);
@@ -215,8 +223,8 @@ export function drawFaults(dice: Dice, plan: FaultPlan): readonly Fault[] {
       atMs,
       client: dice.whole(0, 1_000),
       backend: dice.whole(0, 1_000),
-      ms: drawn(longest(kind, plan) ?? ms),
-      forMs: drawn(forMs),
+      ms: kind === "pause" ? lasting(ms) : drawn(longest(kind, plan) ?? ms),
+      forMs: lasting(forMs),
       rate: drawn(rate),
     });
   }

@@ -255,6 +255,19 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 200,
   },
   {
+    name: "heal on a quarantined backend",
+    edits: [
+      {
+        file: RECORD,
+        find: 'if (request.quarantined)\n        return { answer: "quarantined", next: undefined };',
+        put: "",
+      },
+    ],
+    seenBy: ["exclusion"],
+    profile: "mending",
+    worlds: 5_000,
+  },
+  {
     name: "heal takes another's lock",
     edits: [
       { file: RECORD, find: "if (lock !== undefined || !request.mayHeal)", put: "if (!request.mayHeal)" },
@@ -680,5 +693,28 @@ export const MUTANTS: readonly Mutant[] = [
     seenBy: ["turns"],
     profile: "turns",
     worlds: 500,
+  },
+  {
+    name: "an adoption asks nobody whether the lease still exists",
+    edits: [
+      {
+        file: "src/lock/adopt",
+        find: "const remainingMs = vouchedMs(handed, looked, elapsedMs(askedAt, system.now()));",
+        put: "const { remainingMs } = handed;",
+      },
+      {
+        file: "src/lock/adopt",
+        find: "confirmations: confirmations(looked.looks, askedAt),",
+        put: "confirmations: looked.looks.map(() => undefined),",
+      },
+      {
+        file: "src/engine/adoption",
+        find: "if (denied > seen.length - quorum)\n        return DENIED;",
+        put: "",
+      },
+    ],
+    seenBy: ["tokens", "exclusion", "resurrection"],
+    profile: "clocks",
+    worlds: 1_000,
   },
 ];

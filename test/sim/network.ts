@@ -37,6 +37,10 @@ export interface Watcher {
 export interface Adversity {
   /** On how many of the paths, from 0 to 1. Default: on all of them. */
   readonly paths?: number;
+  /** On one path of each client, wherever that leads. */
+  readonly onePath?: true;
+  /** Their fastest hop, instead of the ordinary one. */
+  readonly hopMsMin?: number;
   /** Their slowest hop, instead of the ordinary one. */
   readonly hopMsMax?: number;
   /** How many get lost, from 0 to 1. */
@@ -145,9 +149,9 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
     failAll(what: string): void;
   }
 
-  function hop(fromMs: number, hopMsMax = options.hopMsMax): number {
-    if (delayUntilMs <= fromMs) return dice.between(HOP_MS_MIN, hopMsMax);
-    return dice.between(HOP_MS_MIN, Math.max(delayMs, hopMsMax));
+  function hop(fromMs: number, adverse?: Adversity): number {
+    const { hopMsMin = HOP_MS_MIN, hopMsMax = options.hopMsMax } = adverse ?? {};
+    return dice.between(hopMsMin, delayUntilMs <= fromMs ? hopMsMax : Math.max(delayMs, hopMsMax));
   }
 
   function breakAll(what: string): void {
@@ -239,7 +243,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
         if (lossUntilMs > sentAtMs && dice.chance(lossRate)) return;
         const adverse = adversity.get(operation);
         if (adverse?.lost !== undefined && adverse.lost > 0 && dice.chance(adverse.lost)) return;
-        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs, adverse?.hopMsMax);
+        let arrivalMs = Math.max(sentAtMs, requestsCutUntilMs) + hop(sentAtMs, adverse);
         if (lateUntilMs > sentAtMs) arrivalMs += lateMs;
         if (inOrder) lastArrivalMs = arrivalMs = Math.max(arrivalMs, lastArrivalMs);
         kernel.plan(arrivalMs, () => arrive(pending, wire, "request"));

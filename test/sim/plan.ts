@@ -8,6 +8,8 @@ import { PROFILES, type Profile, type ProfileName } from "./profiles.js";
 export interface ClientPlan {
   readonly clocks: Clocks;
   readonly retryDelayMs: readonly [min: number, max: number];
+  /** The TTL of all its leases; undefined where each has its own. */
+  readonly ttlMs: number | undefined;
   /** How many workers each of its lockers has. */
   readonly workers: readonly number[];
 }
@@ -73,12 +75,14 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
   const clockSkewMs = profile.clockSkewMs ?? 20;
   const durationMs = profile.durationMs ?? 360;
   const fresh = profile.fromTheStart === true;
-  const client = (): ClientPlan => ({
+  const client = (i: number): ClientPlan => ({
+    ttlMs: profile.ttlMsByClient?.[i % profile.ttlMsByClient.length],
     clocks: drawClocks(dice, profile, { driftPpm, clockSkewMs }),
     retryDelayMs: profile.retryDelayMs ?? dice.pick(RETRIES_MS),
     workers: Array.from({ length: dice.chance(0.15) ? 2 : 1 }, () => (dice.chance(0.15) ? 2 : 1)),
   });
-  const of = <T>(length: number, draw: () => T): readonly T[] => Array.from({ length }, draw);
+  const of = <T>(length: number, draw: (i: number) => T): readonly T[] =>
+    Array.from({ length }, (_, i) => draw(i));
   const guard = profile.guard ?? dice.pick(["strict", "auto"] as const);
   return {
     seed,

@@ -29,7 +29,7 @@ export interface Profile {
   readonly wallStepMs?: number;
   readonly clients?: number;
   readonly keys?: number;
-  /** Wall clocks differ by up to half of this in each direction; also the locker's option. Default 40. */
+  /** Wall clocks differ by up to half of this in each direction; also the locker's option. Default 20. */
   readonly clockSkewMs?: number;
   /** The option of the lockers. */
   readonly driftPpm?: number;
@@ -50,17 +50,17 @@ export interface Profile {
   readonly usedUp?: number;
   /** How many of the others are kept alive. Default 0.5. */
   readonly kept?: number;
-  /** Only the shortest and the longest of them. */
-  readonly ttlExtremes?: boolean;
-  /** TTLs in milliseconds; the largest is also the locker's option. Default 60 to 240. */
+  /** The TTL of all leases of the first client, of the second, and so on, round. */
+  readonly ttlMsByClient?: readonly number[];
+  /** TTLs in milliseconds; the largest is also the locker's option. Default 60 to 200. */
   readonly ttlMs?: readonly [min: number, max: number];
   /** How often a holder extends by itself between two steps. Default 0.2. */
   readonly extends?: number;
-  /** The longest pause of a holder between two uses of its lease. Default 50. */
+  /** The longest pause of a holder between two uses of its lease. Default 10. */
   readonly stepMs?: number;
-  /** The longest pause of a worker between two leases. Default 20. */
+  /** The longest pause of a worker between two leases. Default 4. */
   readonly idleMs?: number;
-  /** The same after it was refused. Default 200. */
+  /** The same after it was refused. Default 140. */
   readonly refusedIdleMs?: number;
   /** Replaces the longest time between a request and its duplicate. */
   readonly duplicateMs?: number;
@@ -257,23 +257,27 @@ export const INSIDE_PROFILES = {
     clients: 2,
     // More than a request can be late, so that all backends mint what was proposed.
     clockSkewMs: 400,
-    kept: 0.3,
-    usedUp: 0.1,
-    extends: 0.8,
+    kept: 1,
+    usedUp: 0,
+    extends: 0.2,
     stepMs: 60,
     ttlMs: [80, 600],
-    ttlExtremes: true,
-    adversity: { acquire: { hopMsMax: 120, paths: 0.4 }, extend: { lost: 0.9, paths: 0.3 } },
-    hopMsMax: 4,
+    ttlMsByClient: [80, 600],
+    adversity: {
+      acquire: { hopMsMin: 75, hopMsMax: 115, onePath: true },
+      extend: { lost: 1, onePath: true },
+    },
+    hopMsMax: 3,
     inOrder: false,
     calls: false,
     retryDelayMs: [2, 20],
     refusedIdleMs: 10,
-    durationMs: 600,
-    paceMs: 30,
-    tailMs: 40,
+    durationMs: 360,
+    paceMs: 10,
+    tailMs: 10,
     ending: "none",
-    faults: only({ "forget split": 1, delay: 10 }),
+    idleMs: 20,
+    faults: only({ "forget split": 4, delay: 3 }),
   },
   keeping: {
     ...INSIDE,
@@ -373,6 +377,8 @@ export const INSIDE_PROFILES = {
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
     ending: "none",
+    durationMs: 320,
+    paceMs: 15,
     faults: only({ lossy: 4, "cut requests": 4, "cut replies": 2, delay: 3, stall: 1, pause: 1 }),
   },
   rolling: {
@@ -463,6 +469,8 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 2,
     hopMsMax: 4,
     tailMs: 6,
+    durationMs: 280,
+    paceMs: 14,
     faults: only({ delay: 1 }),
   },
   reordered: {
@@ -472,6 +480,8 @@ export const INSIDE_PROFILES = {
     ttlMs: [5_000, 10_000],
     ending: "graceful",
     // Nothing so late that its connection is given up before: whoever does not hear of a grant cannot give it back.
+    durationMs: 320,
+    paceMs: 15,
     faults: only({ delay: 8, stall: 1 }),
   },
   force: {
@@ -516,6 +526,8 @@ export const OUTSIDE_PROFILES = {
     retryDelayMs: [2, 20],
     idleMs: 10,
     refusedIdleMs: 15,
+    durationMs: 300,
+    paceMs: 15,
     faults: only({ duplicate: 6, delay: 6, pause: 2, reset: 1, "cut requests": 1 }),
   },
   ties: {
