@@ -197,6 +197,8 @@ export interface FaultPlan {
   readonly tailMs?: number;
   /** The same of the duplicate fault. */
   readonly duplicateMs?: number;
+  /** How long faults last is drawn uniformly too, so that long ones are as frequent as short ones. */
+  readonly long?: boolean;
 }
 
 /** A list of faults in the order of time. */
@@ -207,7 +209,7 @@ export function drawFaults(dice: Dice, plan: FaultPlan): readonly Fault[] {
   if (sum === 0) return faults;
   const drawn = (range: Range | undefined): number => (range === undefined ? 0 : dice.between(...range));
   const lasting = (range: Range | undefined): number => {
-    if (range === undefined || range[0] <= 0) return drawn(range);
+    if (range === undefined || range[0] <= 0 || plan.long === true) return drawn(range);
     const [min, max] = range;
     return min * (max / min) ** dice.random();
   };

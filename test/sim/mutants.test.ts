@@ -33,6 +33,9 @@ const ONLY_SEEN_BY: Readonly<Record<string, string>> = {
   "loss signal": "a loss is noticed by requests only",
   liveness: "a quarantine that never ends",
   leaks: "a straggler is not released",
+  line: "the last in line goes first",
+  waking: "a call wakes nobody",
+  turns: "a waiter goes to the end of the line with every attempt",
 };
 
 describe("the simulation", () => {

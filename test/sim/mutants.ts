@@ -93,7 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "bounds",
-    worlds: 500,
+    worlds: 1_000,
   },
   {
     name: "how early a lock may end is not reckoned with",
@@ -119,7 +119,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "bounds",
-    worlds: 500,
+    worlds: 1_000,
   },
   {
     name: "a minority decides",
@@ -152,7 +152,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "expiry",
-    worlds: 3_000,
+    worlds: 1_000,
   },
   {
     name: "raise of whatever its owner has",
@@ -165,7 +165,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "ties",
-    worlds: 3_000,
+    worlds: 2_000,
   },
   {
     name: "a late grant above the token counts",
@@ -174,7 +174,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "ties",
-    worlds: 3_000,
+    worlds: 500,
   },
   {
     name: "a refused raise is tried again with another grant",
@@ -198,7 +198,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "ties",
-    worlds: 3_000,
+    worlds: 1_000,
   },
   {
     name: "release without owner check",
@@ -265,7 +265,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "mending",
-    worlds: 5_000,
+    worlds: 4_000,
   },
   {
     name: "heal takes another's lock",
@@ -323,7 +323,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [{ file: VALIDITY, find: " + 2 * bounds.clockSkewMs", put: "" }],
     seenBy: ["tokens"],
     profile: "skew",
-    worlds: 5_000,
+    worlds: 1_000,
   },
   {
     name: "the wall clock as the clock of leases",
@@ -365,7 +365,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "clocks",
-    worlds: 500,
+    worlds: 300,
   },
   {
     name: "the token of one backend",
@@ -405,14 +405,14 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["leaks"],
     profile: "reordered",
-    worlds: 2_000,
+    worlds: 100,
   },
   {
     name: "a grant behind an extension that created the lock anew is left there",
     edits: [{ file: "src/lock/release", find: "(claim.denials | claim.recreated)", put: "claim.denials" }],
     seenBy: ["leaks"],
     profile: "reordered",
-    worlds: 1_000,
+    worlds: 500,
   },
   {
     name: "bootstrap although somebody joined",
@@ -470,7 +470,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [{ file: RECORD, find: "Math.max(lock.expiresAt, expiresAt)", put: "expiresAt" }],
     seenBy: ["exclusion"],
     profile: "keeping",
-    worlds: 3_000,
+    worlds: 500,
   },
   {
     name: "the guard lets every write pass",
@@ -566,7 +566,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [{ file: MARK, find: "joined: found !== undefined,", put: "joined: false," }],
     seenBy: ["exclusion"],
     profile: "opening",
-    worlds: 10_000,
+    worlds: 8_000,
   },
   {
     name: "a reservation that lasts for many",

@@ -108,6 +108,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       untilMs: durationMs,
       paceMs: profile.paceMs ?? 17,
       ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
+      long: profile.longFaults ?? false,
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
     }),
   };

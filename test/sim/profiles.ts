@@ -44,6 +44,8 @@ export interface Profile {
   readonly tailMs?: number;
   /** The slowest ordinary hop. Default: 1 to 5, as the seed says. */
   readonly hopMsMax?: number;
+  /** Long faults are as frequent as short ones. */
+  readonly longFaults?: boolean;
   /** Faults begin at once, while a new deployment is being started. */
   readonly fromTheStart?: boolean;
   /** How many of the leases are used to the last moment of their validity, from 0 to 1. Default 0.1. */
@@ -157,25 +159,30 @@ export const INSIDE_PROFILES = {
     keys: 1,
     clients: 3,
     driftPpm: 50_000,
-    usedUp: 0.7,
-    ttlMs: [160, 240],
+    usedUp: 0.85,
+    ttlMs: [200, 240],
     calls: false,
     ending: "none",
     durationMs: 450,
     paceMs: 22,
+    retryDelayMs: [5, 30],
     faults: only({ delay: 2, reset: 1, pause: 1, slow: 1 }),
   },
   delays: {
     ...INSIDE,
     what: "long delays, duplicates, stalls and pauses between a request and its answer",
+    longFaults: true,
     n: 3,
     keys: 1,
-    clients: 4,
+    clients: 3,
     tailMs: 500,
-    extends: 0.6,
+    extends: 0.8,
     durationMs: 450,
     ending: "none",
     paceMs: 17,
+    kept: 0.7,
+    stepMs: 30,
+    ttlMs: [60, 120],
     faults: { ...NO_LOSSES, delay: 6, late: 3, duplicate: 5, "cut replies": 3, pause: 4, freeze: 3 },
   },
   memory: {
@@ -333,12 +340,13 @@ export const INSIDE_PROFILES = {
     fromTheStart: true,
     ttlMs: [200, 400],
     usedUp: 0.5,
-    retryDelayMs: [10, 60],
-    refusedIdleMs: 40,
-    durationMs: 420,
-    paceMs: 10,
+    retryDelayMs: [5, 40],
+    refusedIdleMs: 20,
+    durationMs: 300,
+    paceMs: 9,
     ending: "none",
-    faults: only({ forget: 5, down: 5, replace: 5, delay: 1, reset: 1 }),
+    longFaults: true,
+    faults: only({ forget: 5, down: 7, replace: 5, delay: 1 }),
   },
   proxied: {
     ...INSIDE,
