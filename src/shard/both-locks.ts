@@ -28,7 +28,8 @@ export interface BothLease extends Pick<Lease, "key" | "token" | "signal" | "rem
  * still. Rejects as `withLock` does, and with `NO_QUORUM` when too few backends could be told.
  *
  * It excludes processes that use `from` alone and processes that use `to` alone. It does not make those two exclude each
- * other: the last of the first kind must be gone before the first of the other kind starts.
+ * other: the last of the first kind must be gone for twice `clockSkewMs` before the first of the other kind starts, and its
+ * leases must be over (`docs/scaling.md`).
  *
  * @example
  * ```ts
