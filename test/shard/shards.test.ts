@@ -88,7 +88,7 @@ describe("the shard of a key", () => {
     fc.assert(
       fc.property(list, text, (shards, key) => {
         const there = createShards(clean(shards));
-        const back = createShards(clean(shards).reverse());
+        const back = createShards(clean(shards).toReversed());
         expect(back.shardFor(key).name).toBe(there.shardFor(key).name);
         expect(back.fingerprint).toBe(there.fingerprint);
         expect(back.all.map(({ name }) => name)).toEqual(there.all.map(({ name }) => name));
