@@ -18,6 +18,7 @@ import { conformanceCases } from "../dist/testing/index.js";
 import { adapterCapabilities } from "./adapter-samples.mjs";
 import { compileSim } from "./compile-sim.mjs";
 import { nameOf } from "./mutation-survivors.mjs";
+import { regionTables } from "./region-tables.mjs";
 
 const sim = compileSim();
 const { KNOBS } = await import(new URL("faults.js", sim).href);
@@ -26,6 +27,7 @@ const { MUTANTS } = await import(new URL("mutants.js", sim).href);
 
 // What a terminal would colour is text here.
 process.env["NO_COLOR"] = "1";
+const regions = await regionTables(sim);
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
 
@@ -46,6 +48,13 @@ const PAGES = {
     inside: insideTable,
     outside: outsideTable,
     mutants: mutantTable,
+  },
+  "docs/scaling.md": {
+    vectors: vectorTable,
+    "region inputs": () => regions.inputs,
+    "region free": () => regions.free,
+    "region cut": () => regions.cut,
+    "region contended": () => regions.contended,
   },
   "docs/mutation.md": { score: scoreTable, survivors: survivorTable },
 };
@@ -363,6 +372,20 @@ function mutantTable() {
     ["missing rule", "planted in", "profile", "budget in worlds", "seen by", "first in world"],
     rows,
   );
+}
+
+function vectorTable() {
+  const shown = ["a", "invoice:42", "order:7", "käse", "🔑"];
+  const lists = JSON.parse(read("test/shard/vectors.json"));
+  const rows = lists
+    .filter(({ shards }) => shards.length > 1 && shards.length < 10)
+    .map(({ shards, fingerprint, keys }) => [
+      shards.map(({ name, weight }) => (weight === 1 ? name : `${name} (${weight})`)).join(", "),
+      `\`${fingerprint}\``,
+      ...shown.map((key) => keys[key]),
+    ]);
+  const head = ["shards (weight)", "fingerprint", ...shown.map((key) => `\`${key}\``)];
+  return `${table(head, rows)}\n\nMore of them: \`test/shard/vectors.json\`.`;
 }
 
 function scoreTable() {

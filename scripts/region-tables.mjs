@@ -8,7 +8,7 @@ import { compileSim } from "./compile-sim.mjs";
 
 const CYCLES = 300;
 const CYCLES_CUT = 20;
-const WORK = { holdMs: 50, pauseMs: 100, forMs: 120_000 };
+const WORK = { holdMs: 50, pauseMs: 100, forMs: 60_000 };
 
 /** @param {URL} sim the folder of the compiled test/sim @param {number} [seed] @returns the tables as Markdown, by name */
 export async function regionTables(sim, seed = 1) {
