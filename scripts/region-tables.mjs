@@ -111,7 +111,7 @@ The median in milliseconds of what was granted; ${CYCLES_CUT} attempts each. A r
     )}
 
 Everybody holds the key for ${WORK.holdMs} ms and pauses up to ${WORK.pauseMs} ms, for ${WORK.forMs / 1000} simulated seconds. A hand-over, in milliseconds, begins when the key is given
-back or asked for, whichever is later, and ends when the next one has it.`,
+back or asked for, whichever is later, and ends when the next one has it. "One round trip" is of the attempts that won.`,
   };
 }
 
