@@ -482,7 +482,7 @@ function memoryTable() {
   ]);
   return `A held lease takes ${figure(memory.held, 3)} bytes of each server, and a released key ${figure(memory.released, 3)} bytes for as long as its counter is kept.
 
-${table(["\`tokenRetentionMs\`", ...NEW_KEYS.map((perSecond) => `${figure(perSecond)} new keys/s: GB`)], rows)}`;
+${table(["`tokenRetentionMs`", ...NEW_KEYS.map((perSecond) => `${figure(perSecond)} new keys/s: GB`)], rows)}`;
 }
 
 function figure(value, digits = 15) {

@@ -268,7 +268,7 @@ function* settle({ kernel }: World, work: readonly Promise<unknown>[]): Running<
       over = true;
     });
   yield* kernel.run(kernel.nowMs + LIMIT_MS, () => over);
-  if (failure !== undefined) throw failure;
+  if (failure !== undefined) throw failure as Error;
   if (!over) throw new RangeError(`the regions do not come to an end within ${LIMIT_MS} ms`);
 }
 
