@@ -1,8 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * Two kinds of tests. "pure" needs nothing but Node and runs in parallel; "servers" starts real servers and measures
- * time, so its files run one after the other.
+ * Three kinds of tests, one after the other. "pure" needs nothing but Node; "servers" starts real servers, and mostly waits for them;
+ * "alone" also measures how long something takes, or keeps both cores busy, so its files run one after the other.
  */
 const SERVERS = [
   "test/servers/**/*.test.ts",
@@ -18,6 +18,13 @@ const SERVERS = [
   "test/mongodb/**/*.test.ts",
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
+];
+
+const ALONE = [
+  "test/**/faults.test.ts",
+  "test/redis/{clients,hand-over,locker,memory,node-redis,operator}.test.ts",
+  "test/sqlite/processes.test.ts",
+  "test/cli/{run,run-faults,run-watcher,shared-clock}.test.ts",
   "test/peers/**/*.test.ts",
   "test/chaos/**/*.test.ts",
 ];
@@ -28,16 +35,26 @@ export default defineConfig({
     globalSetup: ["./test/setup/built.ts"],
     pool: "forks",
     maxWorkers: 2,
+    maxConcurrency: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
       {
         extends: true,
-        test: { name: "pure", include: ["test/**/*.test.ts"], exclude: SERVERS },
+        test: {
+          name: "pure",
+          include: ["test/**/*.test.ts"],
+          exclude: [...SERVERS, ...ALONE],
+          sequence: { groupOrder: 0 },
+        },
       },
       {
         extends: true,
-        test: { name: "servers", include: SERVERS, fileParallelism: false },
+        test: { name: "servers", include: SERVERS, exclude: ALONE, sequence: { groupOrder: 1 } },
+      },
+      {
+        extends: true,
+        test: { name: "alone", include: ALONE, fileParallelism: false, sequence: { groupOrder: 2 } },
       },
     ],
   },
