@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * Three kinds of tests, one after the other. "pure" needs nothing but Node; "servers" starts real servers, and mostly waits for them;
+ * Kinds of tests, one after the other. "pure" and "worlds" need nothing but Node; "servers" starts real servers, and mostly waits for them;
  * "alone" also measures how long something takes, or keeps both cores busy, so its files run one after the other.
  */
 const SERVERS = [
@@ -19,6 +19,9 @@ const SERVERS = [
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
 ];
+
+/** Need nothing but Node either, but no other version of it: that one has the same traces, or `npm run test:newest-node` fails. */
+const WORLDS = ["test/sim/{worlds,mutants}.test.ts"];
 
 const ALONE = [
   "test/**/faults.test.ts",
@@ -44,9 +47,13 @@ export default defineConfig({
         test: {
           name: "pure",
           include: ["test/**/*.test.ts"],
-          exclude: [...SERVERS, ...ALONE],
+          exclude: [...SERVERS, ...ALONE, ...WORLDS],
           sequence: { groupOrder: 0 },
         },
+      },
+      {
+        extends: true,
+        test: { name: "worlds", include: WORLDS, sequence: { groupOrder: 0 } },
       },
       {
         extends: true,
