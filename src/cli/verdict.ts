@@ -166,8 +166,7 @@ const REMEDIES: Partial<Record<BackendError["code"], string>> = {
   BACKEND_SILENT: "check that it runs, and the network to it",
   BACKEND_AUTH: "check user and password in its URL",
   BACKEND_NO_PERMISSION: "give its user the least rights (docs/adapters/redis.md)",
-  BACKEND_MARK_MISMATCH:
-    "give check the options that your programs have: every backend, --quorum, --max-ttl",
+  BACKEND_MARK_MISMATCH: "give check the options that your programs have: every backend, --quorum, --max-ttl",
   BACKEND_LOADING: "wait until it has loaded its data",
 };
 

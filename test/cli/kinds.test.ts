@@ -79,9 +79,7 @@ for (const [kind, name] of Object.entries(SERVER_OF)) {
       const { code, line } = await refusal(cli, server.url.replace(String(server.port), String(port)));
       expect(code).toBe(69);
       expect(line).toMatch(
-        new RegExp(
-          `127\\.0\\.0\\.1:${port}.*check that these servers run and that their URLs name them`,
-        ),
+        new RegExp(`127\\.0\\.0\\.1:${port}.*check that these servers run and that their URLs name them`),
       );
     });
   });
