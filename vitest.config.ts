@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 /**
  * Kinds of tests, one after the other. "pure" and "worlds" need nothing but Node; "servers" starts real servers, and mostly waits for them;
- * "alone" also measures how long something takes, or keeps both cores busy, so its files run one after the other.
+ * "alone" also measures how long something takes, so its files run one after the other.
  */
 const SERVERS = [
   "test/servers/**/*.test.ts",
@@ -18,18 +18,17 @@ const SERVERS = [
   "test/mongodb/**/*.test.ts",
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
+  "test/chaos/**/*.test.ts",
 ];
 
 /** Need nothing but Node either, but no other version of it: that one has the same traces, or `npm run test:newest-node` fails. */
 const WORLDS = ["test/sim/{worlds,mutants}.test.ts"];
 
 const ALONE = [
-  "test/**/faults.test.ts",
-  "test/redis/{clients,hand-over,locker,memory,node-redis,operator}.test.ts",
+  "test/redis/{clients,faults,hand-over,locker,node-redis}.test.ts",
   "test/sqlite/processes.test.ts",
   "test/cli/{run,run-faults,run-watcher,shared-clock}.test.ts",
   "test/peers/**/*.test.ts",
-  "test/chaos/**/*.test.ts",
 ];
 
 export default defineConfig({
@@ -38,7 +37,6 @@ export default defineConfig({
     globalSetup: ["./test/setup/built.ts"],
     pool: "forks",
     maxWorkers: 2,
-    maxConcurrency: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [

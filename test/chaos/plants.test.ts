@@ -30,8 +30,7 @@ const SEEN: Readonly<Record<Plant, Seen>> = {
 };
 
 await describeWithServer("postgres", "the verdict of chaos fails when", () => {
-  // They wait more than they compute.
-  test.concurrent.each(Object.entries(PLANTS))("%s: %s", { timeout: TIMEOUT_MS }, async (plant) => {
+  test.each(Object.entries(PLANTS))("%s: %s", { timeout: TIMEOUT_MS }, async (plant) => {
     const { words, by } = SEEN[plant as Plant];
     const { code, said, verdict } = await chaos("--backends", "3", "--plant", plant, ...words);
     expect(code, said).toBe(1);
