@@ -13,7 +13,7 @@ import { recommendedRedisOptions, redis } from "../dist/adapters/redis.js";
 import { renewalDelayMs } from "../dist/engine/renewal.js";
 import { majority } from "../dist/engine/quorum.js";
 import { validityMs } from "../dist/engine/validity.js";
-import { createLocker, DEFAULTS } from "../dist/index.js";
+import { createLocker, createShards, DEFAULTS } from "../dist/index.js";
 import { flooded } from "./flood.mjs";
 import { startServers } from "./servers.mjs";
 
@@ -504,6 +504,23 @@ function heldTable() {
   );
 }
 
+/** Finding the shard of a key. */
+function placingTable() {
+  const keys = Array.from({ length: 100_000 }, (_, i) => `account:${i}`);
+  const micros = (n) => {
+    const shards = createShards(Array.from({ length: n }, (_, i) => ({ name: `locks-${i + 1}` })));
+    const turns = Array.from({ length: 5 }, () => {
+      const before = process.cpuUsage();
+      for (const key of keys) shards.shardFor(key);
+      const { user, system } = process.cpuUsage(before);
+      return (user + system) / keys.length;
+    });
+    return turns.sort((a, b) => a - b)[2].toFixed(2);
+  };
+  const sizes = [1, 4, 16, 64, 1_000];
+  return table(["shards", ...sizes.map((n) => figure(n))], [["µs per key", ...sizes.map(micros)]]);
+}
+
 /** Of keys that are used once. */
 function memoryTable() {
   const rows = Object.entries(RETENTIONS).map(([name, seconds]) => [
@@ -532,6 +549,7 @@ event loop, those one by one over ${LANES} connections at a time. Bytes are thos
 
 ${costTable()}`,
     size: sizeTable(),
+    placing: placingTable(),
     node: `${nodeTable()}
 
 Each locker in use has every server look at itself once a second: ${figure(LOOKERS)} of them take ${figure((LOOKERS * find("look at itself", 1).serverCpu) / 1e4, 2)} % of a processor.`,

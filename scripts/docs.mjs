@@ -14,6 +14,7 @@ import { KINDS } from "../dist/config/kinds.js";
 import { FIELDS, fieldVariableOf, flagOf, SETTINGS, variableOf } from "../dist/config/schema.js";
 import { checkScreen, inspectScreens } from "./screens.mjs";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
+import { createShards } from "../dist/shard/shards.js";
 import { conformanceCases } from "../dist/testing/index.js";
 import { adapterCapabilities } from "./adapter-samples.mjs";
 import { compileSim } from "./compile-sim.mjs";
@@ -50,6 +51,7 @@ const PAGES = {
     mutants: mutantTable,
   },
   "docs/scaling.md": {
+    balance: balanceTable,
     vectors: vectorTable,
     "region inputs": () => regions.inputs,
     "region free": () => regions.free,
@@ -372,6 +374,42 @@ function mutantTable() {
     ["missing rule", "planted in", "profile", "budget in worlds", "seen by", "first in world"],
     rows,
   );
+}
+
+/** How evenly a million keys are spread, and how many move when a shard is added. */
+function balanceTable() {
+  const keys = Array.from({ length: 1_000_000 }, (_, i) => `account:${i}`);
+  const place = (n) => {
+    const shards = createShards(Array.from({ length: n }, (_, i) => ({ name: `locks-${i + 1}` })));
+    return keys.map((key) => shards.shardFor(key).name);
+  };
+  const percent = (share) => `${(100 * share).toFixed(2)} %`;
+  const rows = [2, 4, 16, 64].map((n) => {
+    const before = place(n);
+    const counts = new Map();
+    for (const name of before) counts.set(name, (counts.get(name) ?? 0) + 1);
+    const mean = keys.length / n;
+    const after = place(n + 1);
+    const moved = after.filter((name, i) => name !== before[i]);
+    const astray = moved.filter((name) => name !== `locks-${n + 1}`).length;
+    return [
+      String(n),
+      percent(Math.min(...counts.values()) / mean),
+      percent(Math.max(...counts.values()) / mean),
+      percent(1 / (n + 1)),
+      percent(moved.length / keys.length),
+      String(astray),
+    ];
+  });
+  const head = [
+    "shards",
+    "emptiest, of the mean",
+    "fullest, of the mean",
+    "should move to one more",
+    "moved",
+    "to any other",
+  ];
+  return `${table(head, rows)}\n\nA million keys; a test holds all of it against a fair draw.`;
 }
 
 function vectorTable() {
