@@ -99,10 +99,6 @@ export function createLineLog(kernel: Kernel): LineLog {
     waiters.delete(name);
   }
 
-  function note(record: LineRecord): void {
-    records.push(record);
-  }
-
   return {
     made(caller: Caller, operation: string, args: readonly unknown[]): void {
       if (operation === "acquire") asked(caller, args[0] as AcquireRequest);
@@ -117,55 +113,62 @@ export function createLineLog(kernel: Kernel): LineLog {
     },
 
     executed({ caller, memory }, operation, args, value): void {
-      const at = { atMs: kernel.nowMs, memory };
+      const atMs = kernel.nowMs;
       switch (operation) {
         case "acquire": {
           const { key, ticket } = args[0] as AcquireRequest;
-          const reply = value as AcquireReply;
-          if (reply.kind === "quarantined") return;
-          const reserved = reply.kind === "held" && reply.reserved === true;
-          const waiter = ticket && waiters.get(`${caller.locker} ${ticket.id}`);
-          if (reply.kind === "held" && waiter !== undefined && !waiter.record.stoodAtMs.has(memory)) {
-            waiter.record.stoodAtMs.set(memory, kernel.nowMs);
+          const { kind } = value as AcquireReply;
+          if (kind === "quarantined") return;
+          const [remainingMs, reserved] = kind === "held" ? heldFor(value as AcquireReply) : NOT_HELD;
+          const answer = reserved ? "reserved" : kind;
+          if (ticket === undefined) {
+            if (answer === "held") return;
+            // Of those who do not stand in line only what the line kept them from, or did not, is of interest.
+            records.push({
+              atMs,
+              memory,
+              kind: "asked",
+              key,
+              who: undefined,
+              since: 0n,
+              waitsMs: 0,
+              answer,
+              remainingMs,
+            });
+            return;
           }
-          note({
-            ...at,
-            kind: "asked",
-            key,
-            who: ticket === undefined ? undefined : `${caller.connection} ${ticket.id}`,
-            since: ticket?.since ?? 0n,
-            waitsMs: ticket?.waitsMs ?? 0,
-            answer: reserved ? "reserved" : reply.kind,
-            remainingMs: reply.kind === "held" ? (reply.remainingMs ?? 0) : 0,
-          });
+          const { id, since, waitsMs } = ticket;
+          const who = `${caller.connection} ${id}`;
+          if (kind === "held") {
+            const stood = waiters.get(`${caller.locker} ${id}`)?.record.stoodAtMs;
+            if (stood?.has(memory) === false) stood.set(memory, atMs);
+          }
+          records.push({ atMs, memory, kind: "asked", key, who, since, waitsMs, answer, remainingMs });
           return;
         }
         case "release":
-          if (value === "released") note({ ...at, kind: "freed", key: args[0] as string });
+          if (value === "released") records.push({ atMs, memory, kind: "freed", key: args[0] as string });
           return;
         case "forceRelease":
-          if (value === true) note({ ...at, kind: "freed", key: args[0] as string });
+          if (value === true) records.push({ atMs, memory, kind: "freed", key: args[0] as string });
           return;
-        case "leave":
-          note({
-            ...at,
-            kind: "left",
-            key: args[0] as string,
-            who: `${caller.connection} ${String(args[1])}`,
-          });
+        case "leave": {
+          const [key, ticket] = args as readonly [string, string];
+          records.push({ atMs, memory, kind: "left", key, who: `${caller.connection} ${ticket}` });
           return;
+        }
         case "extend":
           if ((value as { readonly kind: string }).kind !== "recreated") return;
-          note({ ...at, kind: "recreated", key: (args[0] as { readonly key: string }).key });
+          records.push({ atMs, memory, kind: "recreated", key: (args[0] as { readonly key: string }).key });
       }
     },
 
     forced(memory: string, key: string): void {
-      note({ atMs: kernel.nowMs, memory, kind: "freed", key });
+      records.push({ atMs: kernel.nowMs, memory, kind: "freed", key });
     },
 
     called(memory: string, connection: string, { ticket, inMs }): void {
-      note({ atMs: kernel.nowMs, memory, kind: "called", who: `${connection} ${ticket}`, inMs });
+      records.push({ atMs: kernel.nowMs, memory, kind: "called", who: `${connection} ${ticket}`, inMs });
     },
 
     heard(caller: Caller, { ticket, inMs }): void {
@@ -185,4 +188,10 @@ export function createLineLog(kernel: Kernel): LineLog {
     waiters: () => all,
     wakes: () => wakes,
   };
+}
+
+const NOT_HELD = [0, false] as const;
+
+function heldFor(reply: AcquireReply): readonly [remainingMs: number, reserved: boolean] {
+  return reply.kind === "held" ? [reply.remainingMs ?? 0, reply.reserved === true] : NOT_HELD;
 }

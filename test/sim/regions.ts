@@ -267,7 +267,7 @@ function* settle({ kernel }: World, work: readonly Promise<unknown>[]): Running<
     .finally(() => {
       over = true;
     });
-  yield* kernel.run(kernel.nowMs + LIMIT_MS, () => over);
+  yield kernel.until(kernel.nowMs + LIMIT_MS, () => over);
   if (failure !== undefined) throw failure as Error;
   if (!over) throw new RangeError(`the regions do not come to an end within ${LIMIT_MS} ms`);
 }
@@ -306,20 +306,14 @@ function wire(kernel: Kernel, { server, hopMs, isCut, raises }: Wire): Backend {
           const timeout = kernel.plan(kernel.nowMs + CONNECTION_MS, () => reject(error));
           if (isCut()) return;
           there(() => {
-            remote.execute(
-              (session) => {
-                const method: unknown = Reflect.get(session, operation);
-                return Reflect.apply(method as () => Promise<unknown>, session, args);
-              },
-              (outcome: Outcome) => {
-                if (isCut()) return;
-                back(() => {
-                  timeout.run = undefined;
-                  if (outcome.error !== undefined) reject(outcome.error);
-                  else resolve(outcome.value);
-                });
-              },
-            );
+            remote.execute({ operation, args }, (outcome: Outcome) => {
+              if (isCut()) return;
+              back(() => {
+                timeout.run = undefined;
+                if (outcome.error !== undefined) reject(outcome.error);
+                else resolve(outcome.value);
+              });
+            });
           });
         });
       }

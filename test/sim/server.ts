@@ -66,7 +66,7 @@ export interface ServerOptions {
   readonly nature: Pick<Nature, "grainMs" | "durable">;
   readonly incarnation: () => string;
   /** It calls a ticket of that connection. */
-  readonly onCall: (
+  readonly onCall?: (
     memory: string,
     connection: string,
     call: { readonly ticket: string; readonly inMs: number },
@@ -158,7 +158,7 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
         const memoryOfNow = serving;
         const opened = memoryOfNow.open(deployment);
         opened.watch?.((ticket, inMs) => {
-          options.onCall(memoryNames.get(memoryOfNow) ?? name, connection, { ticket, inMs });
+          options.onCall?.(memoryNames.get(memoryOfNow) ?? name, connection, { ticket, inMs });
           if (!up || frozenUntilMs > kernel.nowMs || serving !== memoryOfNow) return;
           for (const watcher of watchers) watcher(ticket, inMs);
         });
