@@ -73,7 +73,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
   const quorum = larger ?? (dice.chance(0.1) ? dice.whole(majority, n) : undefined);
   const driftPpm = profile.driftPpm ?? dice.pick(DRIFTS_PPM);
   const clockSkewMs = profile.clockSkewMs ?? 20;
-  const durationMs = profile.durationMs ?? 360;
+  const durationMs = profile.durationMs ?? 460;
   const fresh = profile.fromTheStart === true;
   const client = (i: number): ClientPlan => ({
     ttlMs: profile.ttlMsByClient?.[i % profile.ttlMsByClient.length],
@@ -106,7 +106,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       weights: weights(profile.faults),
       fromMs: fresh ? 0 : guard === "auto" ? 60 : 0,
       untilMs: durationMs,
-      paceMs: profile.paceMs ?? 17,
+      paceMs: profile.paceMs ?? 22,
       ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
       long: profile.longFaults ?? false,
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
