@@ -70,7 +70,8 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
   const n = profile.n ?? dice.pick(profile.quorum === "larger" ? [4, 5, 6, 7, 8, 9] : SIZES);
   const majority = Math.floor(n / 2) + 1;
   const larger = profile.quorum === "larger" ? dice.whole(majority + (n % 2), n - 1) : undefined;
-  const quorum = larger ?? (dice.chance(0.1) ? dice.whole(majority, n) : undefined);
+  const quorum =
+    larger ?? (profile.quorum === undefined && dice.chance(0.1) ? dice.whole(majority, n) : undefined);
   const driftPpm = profile.driftPpm ?? dice.pick(DRIFTS_PPM);
   const clockSkewMs = profile.clockSkewMs ?? 20;
   const durationMs = profile.durationMs ?? 460;

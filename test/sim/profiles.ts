@@ -13,7 +13,7 @@ export interface Profile {
   readonly broken?: string;
   readonly n?: number;
   /** Default: the majority, or now and then more. "larger": large enough for forgetful backends without a quarantine. */
-  readonly quorum?: "larger";
+  readonly quorum?: "larger" | "majority";
   readonly guard?: "strict" | "auto" | "off";
   /** Wall clocks of clients jump anywhere. */
   readonly madClocks?: boolean;
@@ -294,7 +294,7 @@ export const INSIDE_PROFILES = {
     clients: 3,
     kept: 0.9,
     extends: 0.5,
-    stepMs: 70,
+    stepMs: 100,
     ttlMs: [60, 150],
     durationMs: 600,
     paceMs: 28,
@@ -435,6 +435,8 @@ export const INSIDE_PROFILES = {
     clients: 3,
     usedUp: 0.4,
     ttlMs: [100, 200],
+    durationMs: 360,
+    paceMs: 17,
     faults: {},
   },
   queue: {
@@ -470,6 +472,8 @@ export const INSIDE_PROFILES = {
     clients: 5,
     calls: true,
     calm: true,
+    // Where all must agree, one backend that called another waiter costs a turn.
+    quorum: "majority",
     waitMs: [500, 1_000],
     kept: 0,
     usedUp: 0,
@@ -559,6 +563,8 @@ export const OUTSIDE_PROFILES = {
     idleMs: 10,
     stepMs: 10,
     refusedIdleMs: 10,
+    durationMs: 360,
+    paceMs: 17,
     faults: only({ duplicate: 8, delay: 1, reset: 1 }),
   },
   drift: {

@@ -5,7 +5,7 @@
 import type { History, LeaseRecord, Violation, WaiterRecord } from "../history.js";
 
 /** So often may a waiter be passed: by whoever asks in the moment in which a key is free, and by a split vote. */
-const PASSED_MAX = 2;
+const PASSED_MAX = 3;
 
 export function checkTurns(history: History): readonly Violation[] {
   if (!history.assumptions.calm) return [];
