@@ -106,7 +106,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "kinds",
-    worlds: 3_000,
+    worlds: 2_000,
   },
   {
     name: "validity counted from the reply",
@@ -165,7 +165,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "ties",
-    worlds: 2_000,
+    worlds: 1_500,
   },
   {
     name: "a late grant above the token counts",
@@ -265,7 +265,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "mending",
-    worlds: 4_000,
+    worlds: 3_000,
   },
   {
     name: "heal takes another's lock",
@@ -274,7 +274,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "contended",
-    worlds: 2_000,
+    worlds: 1_500,
   },
   {
     name: "answers of two extension rounds added up",
@@ -546,7 +546,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["exclusion"],
     profile: "proxied",
-    worlds: 5_000,
+    worlds: 4_000,
   },
   {
     name: "bootstrap of whatever memory is there",
