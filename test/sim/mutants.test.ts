@@ -5,6 +5,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { compileSim } from "../../scripts/compile-sim.mjs";
 import { CHECKERS } from "./checkers/all.js";
 import { MUTANTS } from "./mutants.js";
 import { PROFILES } from "./profiles.js";
@@ -14,10 +15,30 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const LIMIT_MS = 600_000;
 
 /** What the command printed, and its exit code. */
-function sim(args: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
+interface Ran {
+  readonly code: number;
+  readonly text: string;
+}
+
+/** The command as users run it. */
+function sim(args: readonly string[]): Promise<Ran> {
+  return node(["scripts/sim.mjs", ...args]);
+}
+
+let compiled: URL | undefined;
+
+/** The same, compiled once for all of these tests. */
+function compiledSim(args: readonly string[]): Promise<Ran> {
+  compiled ??= compileSim();
+  const main = JSON.stringify(new URL("main.js", compiled).href);
+  const script = `const { main } = await import(${main}); process.exit(await main(${JSON.stringify(args)}));`;
+  return node(["--max-semi-space-size=64", "--input-type=module", "-e", script]);
+}
+
+function node(args: readonly string[]): Promise<Ran> {
   return new Promise((resolve) => {
     const options = { cwd: ROOT, encoding: "utf8", timeout: LIMIT_MS } as const;
-    execFile(process.execPath, ["scripts/sim.mjs", ...args], options, (error, stdout, stderr) => {
+    execFile(process.execPath, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
       resolve({ code, text: stdout + stderr });
     });
@@ -62,7 +83,7 @@ describe("the simulation", () => {
   it(
     "sees every mutant within its budget",
     async () => {
-      const { code, text } = await sim(["--mutants"]);
+      const { code, text } = await compiledSim(["--mutants"]);
       expect(text).not.toContain("SURVIVED");
       expect(text).toContain(`${MUTANTS.length} of ${MUTANTS.length} mutants were seen.`);
       expect(code).toBe(0);
@@ -80,7 +101,7 @@ describe("the simulation", () => {
   it.each(Object.entries(ONLY_SEEN_BY))(
     "lets a mutant through without the checker of %s",
     async (checker, name) => {
-      const { code, text } = await sim(["--mutants", "--only", name, "--without", checker]);
+      const { code, text } = await compiledSim(["--mutants", "--only", name, "--without", checker]);
       expect(text).toContain(`SURVIVED ${name}`);
       expect(code).toBe(1);
     },

@@ -316,7 +316,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [{ file: MARK, find: "fresh.nowMs + quarantineMs", put: "fresh.nowMs + quarantineMs / 2" }],
     seenBy: ["exclusion"],
     profile: "memory",
-    worlds: 500,
+    worlds: 300,
   },
   {
     name: "a quarantine without the two skews",
@@ -483,7 +483,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["stale writes"],
     profile: "delays",
-    worlds: 500,
+    worlds: 100,
   },
   {
     name: "a waiter leaves its listener on the caller's signal",

@@ -37,7 +37,9 @@ describe("every promise of the production code", () => {
       // A net that catches nothing because nothing swims would pass too.
       expect(events / worlds).toBeGreaterThan(200);
       expect(faults / worlds).toBeGreaterThan(10);
-      expect(leases / worlds).toBeGreaterThan(name === "proxied" ? 0.5 : 1);
+      // The first moments of a deployment are over before many leases are won.
+      const isAboutTheStart = "fromTheStart" in PROFILES[name];
+      expect(leases / worlds).toBeGreaterThan(isAboutTheStart ? 0.5 : 1.5);
     },
     LIMIT_MS,
   );
