@@ -32,6 +32,8 @@ export interface Surroundings {
   readonly handOvers: HandOver[];
   /** A server answered an acquire, and the client knows. */
   readonly answered: (server: Server, owner: string, kind: string) => void;
+  /** A request will be executed once more. */
+  readonly doubled: (operation: string, args: readonly unknown[]) => void;
   /** Workers take no new lease. */
   readonly isOver: () => boolean;
 }
@@ -71,6 +73,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       line: surroundings.line,
       watcher: {
         sent: (operation, args) => recorder.sent(process, operation, args),
+        doubled: surroundings.doubled,
         answered: surroundings.answered,
       },
     }),

@@ -692,7 +692,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["turns"],
     profile: "turns",
-    worlds: 500,
+    worlds: 150,
   },
   {
     name: "an adoption asks nobody whether the lease still exists",

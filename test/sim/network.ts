@@ -29,6 +29,8 @@ export interface Path {
 export interface Watcher {
   /** A request leaves its client. */
   sent(operation: string, args: readonly unknown[]): void;
+  /** A request will be executed once more, whoever hears of that. */
+  doubled(operation: string, args: readonly unknown[]): void;
   /** A server answered an acquire, and the client knows. */
   answered(server: Server, owner: string, kind: string): void;
 }
@@ -237,6 +239,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
         pending.timeout = kernel.plan(sentAtMs + CONNECTION_MS, () => expire(pending));
         const wire = wires;
         if (duplicateUntilMs > sentAtMs && dice.chance(duplicateRate)) {
+          watcher.doubled(operation, args);
           kernel.plan(sentAtMs + duplicateAfterMs, () => arrive(pending, wire, "duplicate"));
         }
         if (halfOpenUntilMs > sentAtMs) return;

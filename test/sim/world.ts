@@ -69,6 +69,9 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     marks: createHighWaterMarks(),
     handOvers: [],
     answered: noteAnswer,
+    doubled: (operation, args) => {
+      if (operation === "forceRelease") doubled.add(args[0] as string);
+    },
     isOver: () => over,
   };
   const clients: Client[] = [];
@@ -77,6 +80,8 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   const atSplit = new Map<Server, () => void>();
   /** Who granted something to an owner, and who refused it. */
   const grants = new Map<string, { readonly granted: Set<Server>; refused: boolean }>();
+  /** Keys of which a forced release is executed once more later, as if it had not been answered. */
+  const doubled = new Set<string>();
   let over = false;
   let faults = 0;
   let replaced = 0;
@@ -332,7 +337,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
             .forceRelease(key)
             .then((wasLocked) => {
               if (wasLocked) line.forced(server.memoryName(), key);
-              // A request that was not answered may still arrive, and take the lock of whoever has it then.
+              // A request that was not answered, or comes twice, may still arrive, and take the lock of whoever has it then.
               if (--missing === 0 && everybodyAnswered) record.doneAtMs = kernel.nowMs;
             });
         });
@@ -341,8 +346,9 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     const [locker] = client.lockers;
     if (locker === undefined || dice.chance(0.5)) insist(true);
     else {
+      doubled.delete(key);
       locker.forceRelease(key).then(
-        ({ backends }) => insist(backends.every(({ outcome }) => outcome !== "fault")),
+        ({ backends }) => insist(!doubled.has(key) && backends.every(({ outcome }) => outcome !== "fault")),
         () => insist(false),
       );
     }
