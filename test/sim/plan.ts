@@ -74,7 +74,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
     larger ?? (profile.quorum === undefined && dice.chance(0.1) ? dice.whole(majority, n) : undefined);
   const driftPpm = profile.driftPpm ?? dice.pick(DRIFTS_PPM);
   const clockSkewMs = profile.clockSkewMs ?? 20;
-  const durationMs = profile.durationMs ?? 460;
+  const durationMs = profile.durationMs ?? 580;
   const fresh = profile.fromTheStart === true;
   const client = (i: number): ClientPlan => ({
     ttlMs: profile.ttlMsByClient?.[i % profile.ttlMsByClient.length],
@@ -107,7 +107,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       weights: weights(profile.faults),
       fromMs: fresh ? 0 : guard === "auto" ? 60 : 0,
       untilMs: durationMs,
-      paceMs: profile.paceMs ?? 22,
+      paceMs: profile.paceMs ?? 27,
       ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
       long: profile.longFaults ?? false,
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
