@@ -3,7 +3,7 @@
  * operator deleted its lock on every backend.
  */
 import {
-  isValidAt,
+  isHeldAt,
   leaseText,
   type EndRecord,
   type History,
@@ -26,7 +26,8 @@ export function checkResurrection(history: History): readonly Violation[] {
 }
 
 function behindANewerOne(history: History, lease: LeaseRecord, end: EndRecord): string | undefined {
-  if (!history.assumptions.expiryByClock || !isValidAt(lease, end.setAtMs)) return undefined;
+  // A round that backends confirmed just before an operator took the lock away may end when somebody else has it already.
+  if (!history.assumptions.expiryByClock || !isHeldAt(history, lease, end.setAtMs)) return undefined;
   const newer = history.leases.find(
     (other) => other.key === lease.key && other.wonAtMs < end.setAtMs && other.attemptAtMs > lease.wonAtMs,
   );
