@@ -9,6 +9,8 @@ export interface Assumptions {
   readonly wallClocksAgree: boolean;
   /** Locks end by clocks within the drift, and not at arbitrary moments. */
   readonly expiryByClock: boolean;
+  /** At every loss of memory another backend remembered, so that no deployment was started over the heads of holders. */
+  readonly somethingRemembers: boolean;
   /** Nothing goes wrong that could cost a waiter its turn. */
   readonly calm: boolean;
 }

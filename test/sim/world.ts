@@ -151,6 +151,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       memoryKept: !losesMemory(plan),
       wallClocksAgree: (profile.skewFactor ?? 1) <= 1,
       expiryByClock: profile.broken !== "A1",
+      somethingRemembers: profile.broken !== "A5",
       calm: profile.calm === true,
     },
     lineBounds: {
