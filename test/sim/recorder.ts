@@ -58,7 +58,8 @@ export function createRecorder(kernel: Kernel): Recorder {
   /** By process and hash of the owner: a lease that was adopted has the owner of the one before. */
   const byHash = new Map<string, Entry>();
   const raised = new Set<string>();
-  const extendSentAtMs = new Map<string, number>();
+  /** The first request of the last extension of an owner. A pause may lie between that and the second, but no event. */
+  const extending = new Map<string, { readonly atMs: number; readonly event: number }>();
   const writes: WriteRecord[] = [];
   const losses: LossRecord[] = [];
   const silentLosses: LeaseRecord[] = [];
@@ -113,7 +114,9 @@ export function createRecorder(kernel: Kernel): Recorder {
       if (operation !== "raise" && operation !== "extend") return;
       const { owner } = args[0] as { readonly owner: string };
       if (operation === "raise") raised.add(owner);
-      else extendSentAtMs.set(owner, process.atMs());
+      else if (extending.get(owner)?.event !== kernel.events) {
+        extending.set(owner, { atMs: process.atMs(), event: kernel.events });
+      }
     },
 
     acquired(process: SimProcess, event: LockerEvents["acquired"]): string | undefined {
@@ -160,7 +163,7 @@ export function createRecorder(kernel: Kernel): Recorder {
       record.ends.push({
         setAtMs: atMs,
         validUntil: lease.validUntil,
-        sentAtMs: extendSentAtMs.get(owner),
+        sentAtMs: extending.get(owner)?.atMs,
         behindOldEnd,
       });
       tell(process, "lease", `extended ${record.key} with token ${record.token}`);
