@@ -63,12 +63,13 @@ export async function adoptGrant(
   const { key, owner } = handed;
   const claim = createClaim({ key, owner, ttlMs: context.maxTtlMs }, quorum.links.length);
   confirm(claim, looked.looks, askedAt);
+  const sentAt = system.look();
   const extending = extendEverywhere(quorum, {
     // Not over, whatever comes: what is refused here is not released.
     claim,
     token: handed.token,
     ttlMs: options.ttlMs,
-    sentAt: system.look(),
+    sentAt,
     validUntil,
   });
   const outcome = await orInterrupted(extending, interruption);
@@ -76,14 +77,14 @@ export async function adoptGrant(
   assert(outcome !== undefined, "what interrupts an adoption is known to the error for it");
   switch (outcome.kind) {
     case "extended": {
-      const extendedUntil = after(outcome.sentAt, validityMs(options.ttlMs, clockBounds));
+      const extendedUntil = after(sentAt, validityMs(options.ttlMs, clockBounds));
       return {
         claim,
         token: handed.token,
         ttlMs: options.ttlMs,
         wonAt: askedAt,
         validUntil: latest(validUntil, extendedUntil),
-        votes: () => outcome.votes,
+        votes: outcome.votes,
       };
     }
     case "forced-out":
@@ -91,7 +92,7 @@ export async function adoptGrant(
     case "over":
       throw new LeaseLostError(handed, "expired");
     case "failed":
-      throw noQuorum(handed, outcome.votes, elapsedMs(askedAt, system.now()));
+      throw noQuorum(handed, outcome.votes(), elapsedMs(askedAt, system.now()));
   }
 }
 

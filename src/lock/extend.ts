@@ -16,9 +16,11 @@ import { isLate, READ_MS, report, timeout, type Quorum } from "./poll.js";
 import { confirmation, confirmed, grantedLate, releaseDebt, type Claim } from "./release.js";
 
 /** How an extension round ended. "over": the lease ended meanwhile. */
-export type ExtensionOutcome =
-  | { readonly kind: "extended"; readonly sentAt: Instant; readonly votes: readonly VoteReport[] }
-  | { readonly kind: "failed" | "forced-out" | "over"; readonly votes: readonly VoteReport[] };
+export interface ExtensionOutcome {
+  readonly kind: "extended" | "failed" | "forced-out" | "over";
+  /** As far as they are known when it is called; most extensions are told to nobody. */
+  readonly votes: () => readonly VoteReport[];
+}
 
 /** What is to be extended. */
 export interface ExtensionRequest {
@@ -90,14 +92,12 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
         case "pending":
           return;
         case "extended":
-          settle({ kind: "extended", sentAt, votes: reports() });
-          return;
         case "forced-out":
         case "failed":
-          settle({ kind: verdict, votes: reports() });
+          settle({ kind: verdict, votes: reports });
           return;
         case "expired":
-          settle({ kind: "over", votes: reports() });
+          settle({ kind: "over", votes: reports });
       }
     }
 

@@ -12,8 +12,8 @@ import { createLossWatch, type Losable, type Watched } from "./loss-watch.js";
 /** What the keeper extends. */
 export interface Extendable extends Losable {
   readonly validUntil: Instant;
-  /** Runs one extension round, after the one that may be in flight. Never rejects. */
-  extendOnce(ttlMs: number): Promise<ExtensionOutcome>;
+  /** Runs one extension round, after the one that may be in flight. `now`: a look at the clock before the call. Never rejects. */
+  extendOnce(ttlMs: number, now?: Instant): Promise<ExtensionOutcome>;
 }
 
 /** A lease, as the keeper notes it. The keeper's own. */
@@ -81,6 +81,9 @@ export function createKeeper<Lease extends Extendable>({
   }
 
   function send(): void {
+    if (due.length === 0) return;
+    // One look for all: a validity that counts from a little earlier is only shorter.
+    const now = system.look();
     let passed = 0;
     let sent = 0;
     for (const kept of due) {
@@ -88,7 +91,7 @@ export function createKeeper<Lease extends Extendable>({
       passed++;
       if (kept.over) continue;
       sent++;
-      extend(kept);
+      extend(kept, now);
     }
     due = due.slice(passed);
     sendSoon();
@@ -102,9 +105,9 @@ export function createKeeper<Lease extends Extendable>({
     });
   }
 
-  function extend(kept: Kept<Lease>): void {
+  function extend(kept: Kept<Lease>, now: Instant): void {
     unanswered++;
-    void kept.lease.extendOnce(kept.ttlMs).then((outcome) => {
+    void kept.lease.extendOnce(kept.ttlMs, now).then((outcome) => {
       unanswered--;
       sendSoon();
       kept.extending = false;

@@ -106,7 +106,10 @@ class QuorumLease implements HeldLease {
   #endTtlMs: number;
   #state: LeaseJson["state"] = "held";
   #controller: AbortController | undefined;
+  /** The last one that was asked for; undefined when none is in flight or waits. */
   #extending: Promise<ExtensionOutcome> | undefined;
+  /** How many are in flight or wait. */
+  #rounds = 0;
   #releasing: Promise<ReleaseOutcome> | undefined;
   readonly #claim: Claim;
   readonly #ttlMs: number;
@@ -170,43 +173,51 @@ class QuorumLease implements HeldLease {
     if (outcome.kind === "extended") return this.remainingMs;
     throw new NoQuorumError({
       key: this.key,
-      votes: outcome.votes,
+      votes: outcome.votes(),
       attempts: 1,
       waitedMs: elapsedMs(startedAt, this.#context.system.now()),
       retryAfterMs: undefined,
     });
   }
 
-  extendOnce(ttlMs: number): Promise<ExtensionOutcome> {
+  extendOnce(ttlMs: number, now?: Instant): Promise<ExtensionOutcome> {
     // One round at a time: answers of two rounds never add up, and the order of ends is the order of calls.
-    const before = this.#extending ?? Promise.resolve(undefined);
-    const round = before
-      .then(() => this.#extendNow(ttlMs))
-      .finally(() => {
-        if (this.#extending === round) this.#extending = undefined;
-      });
-    this.#extending = round;
+    const before = this.#extending;
+    this.#rounds++;
+    const round =
+      before === undefined
+        ? this.#extendNow(ttlMs, now ?? this.#context.system.look())
+        : before.then(() => this.#extendNow(ttlMs, this.#context.system.look()));
+    if (this.#rounds > 0) this.#extending = round;
     return round;
   }
 
-  async #extendNow(ttlMs: number): Promise<ExtensionOutcome> {
-    const sentAt = this.#look();
-    if (this.#state !== "held") return { kind: "over", votes: [] };
+  async #extendNow(ttlMs: number, now: Instant): Promise<ExtensionOutcome> {
+    try {
+      return await this.#extendFrom(now, ttlMs);
+    } finally {
+      if (--this.#rounds === 0) this.#extending = undefined;
+    }
+  }
+
+  async #extendFrom(sentAt: Instant, ttlMs: number): Promise<ExtensionOutcome> {
+    this.#pass(sentAt);
+    if (this.#state !== "held") return { kind: "over", votes: () => [] };
     const { quorum, reporter, system } = this.#context;
     const { token, validUntil } = this;
     const outcome = await extendEverywhere(quorum, { claim: this.#claim, token, ttlMs, sentAt, validUntil });
     if (this.#is("handed-over")) {
-      if (outcome.kind === "extended") this.#prolong(after(outcome.sentAt, this.#validityMs(ttlMs)), ttlMs);
+      if (outcome.kind === "extended") this.#prolong(after(sentAt, this.#validityMs(ttlMs)), ttlMs);
       return outcome;
     }
     if (this.#state !== "held") return { kind: "over", votes: outcome.votes };
     switch (outcome.kind) {
       case "extended":
-        this.#prolong(after(outcome.sentAt, this.#validityMs(ttlMs)), ttlMs);
+        this.#prolong(after(sentAt, this.#validityMs(ttlMs)), ttlMs);
         reporter.emit("extended", () => ({
           ...this.#event(),
           remainingMs: elapsedMs(system.now(), this.validUntil),
-          votes: outcome.votes,
+          votes: outcome.votes(),
         }));
         return outcome;
       case "forced-out":
@@ -218,7 +229,7 @@ class QuorumLease implements HeldLease {
           reporter.emit("atRisk", () => ({
             ...this.#event(),
             remainingMs: elapsedMs(system.now(), this.validUntil),
-            votes: outcome.votes,
+            votes: outcome.votes(),
           }));
         }
         return outcome;
@@ -323,8 +334,12 @@ class QuorumLease implements HeldLease {
   /** Looks at the clocks; a lease whose validity has ended is over from here on. */
   #look(): Instant {
     const now = this.#context.system.look();
-    if (this.#state === "held" && now >= this.validUntil) this.lose("expired");
+    this.#pass(now);
     return now;
+  }
+
+  #pass(now: Instant): void {
+    if (this.#state === "held" && now >= this.validUntil) this.lose("expired");
   }
 
   #end(state: Exclude<LeaseJson["state"], "held">): void {
