@@ -249,6 +249,22 @@ describe("a keeper of a thousand leases", () => {
     expect(bench.keeper.held()).toEqual([]);
   });
 
+  it("forgets a lease at once that is dropped, in flight or not, and comes to rest within a slice", async () => {
+    const bench = createBench();
+    bench.answers = { afterMs: 1_000, kind: "extended" };
+    const held = Array.from({ length: 100 }, () => bench.hold({ ttlMs: 30_000 }));
+    await bench.time.advance(9_500);
+    const inFlight = bench.sent.length;
+    expect(inFlight).toBeGreaterThan(10);
+    expect(inFlight).toBeLessThan(90);
+    for (const { kept } of held) bench.keeper.drop(kept);
+    expect(bench.keeper.held()).toEqual([]);
+    await bench.time.advance(1_000);
+    expect(bench.keeper.held()).toEqual([]);
+    expect(bench.timers()).toBe(0);
+    expect(bench.sent.length).toBe(inFlight);
+  });
+
   it("repeats what failed as the engine says", async () => {
     const bench = createBench();
     const wholeMs = validityMs(10_000, BOUNDS);
