@@ -59,11 +59,11 @@ export function createLossWatch<Entry extends Watched>(
         awake.push(entry);
       }
     }
-    // Whoever hears of a loss may release other leases.
-    for (const entry of lost) entry.lease.expire();
-    if (awake.length > 0) onAwake(awake);
     const next = wheel.next();
     if (next !== undefined) arm(now, Math.min(SLICE_MS, next - now));
+    // Only now, since whoever hears of a loss may do anything, such as to release other leases.
+    for (const entry of lost) entry.lease.expire();
+    if (awake.length > 0) onAwake(awake);
   }
 
   function arm(now: Instant, delayMs: number): void {

@@ -39,7 +39,10 @@ interface Bench {
   /** Timers that have neither fired nor been cancelled. */
   timers(): number;
   timersStarted(): number;
-  hold(options: { readonly ttlMs: number; readonly kept?: boolean }): { lease: FakeLease; kept: Kept<FakeLease> };
+  hold(options: { readonly ttlMs: number; readonly kept?: boolean }): {
+    lease: FakeLease;
+    kept: Kept<FakeLease>;
+  };
 }
 
 function createBench(seed = 1): Bench {
