@@ -483,6 +483,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a keeper goes on behind the end of its lease",
     edits: [
       { file: "src/lock/keeper", find: "kept.over = true;\n            watch.remove(kept);", put: "" },
+      { file: "src/lock/keeper", find: "watch.stop();", put: "" },
       {
         file: WATCH,
         find: "lost.push(entry);",
