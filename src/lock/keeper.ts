@@ -4,6 +4,7 @@
  * may put it into one call, and in bounded portions, so that neither a server nor the event loop meets a herd.
  */
 import { renewalDelayMs } from "../engine/renewal.js";
+import { requestDeadlineMs } from "../engine/schedule.js";
 import { after, elapsedMs, instant, type Instant, type System, type Timer } from "../engine/time.js";
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import type { ExtensionOutcome } from "./extend.js";
@@ -50,10 +51,12 @@ export const EXTENSIONS_AT_ONCE = 100;
 /** What is due beyond that waits for so long, in milliseconds: what has arrived meanwhile is read. */
 const PAUSE_MS = 1;
 /**
- * So many may be unanswered: servers that are slower than that get no queue in which every extension outlives its deadline. Enough
- * for ten thousand in a second over a network of 100 ms.
+ * So many may be unanswered, at least and at most. One more than before for every answer that came in a quarter of its deadline,
+ * one fewer for every other: slow servers get no queue in which every extension outlives its deadline, and those that are
+ * far away, or starved of processor time but keep up, are not held back.
  */
-export const UNANSWERED_MAX = 1_000;
+export const UNANSWERED: { readonly min: number; readonly max: number } = { min: 1_000, max: 8_000 };
+const QUICK = 1 / 4;
 /** Extensions are gathered into buckets of so many milliseconds at most, each at its beginning. */
 const BUCKET_MS_MAX = 32;
 /** A bucket is at most so small a part of the pause that ends in it. */
@@ -68,6 +71,7 @@ export function createKeeper<Lease extends Extendable>({
   /** Whose extension is to be sent, the first one first. Those that are over by then are passed over. */
   let due: Kept<Lease>[] = [];
   let unanswered = 0;
+  let unansweredMax = UNANSWERED.min;
   let pause: Timer | undefined;
   /** When the pause began. */
   let pausedAt: Instant | undefined;
@@ -90,7 +94,7 @@ export function createKeeper<Lease extends Extendable>({
     let passed = 0;
     let sent = 0;
     for (const kept of due) {
-      if (sent === most || unanswered === UNANSWERED_MAX) break;
+      if (sent === most || unanswered >= unansweredMax) break;
       passed++;
       if (kept.over) continue;
       sent++;
@@ -108,7 +112,9 @@ export function createKeeper<Lease extends Extendable>({
   }
 
   function sendSoon(): void {
-    if (due.length === 0 || unanswered >= UNANSWERED_MAX || pause !== undefined) return;
+    if (due.length === 0 || pause !== undefined) return;
+    // A whole portion again, and not one for each that was answered: a call is worth while for many.
+    if (unanswered + EXTENSIONS_AT_ONCE > unansweredMax) return;
     pausedAt = system.now();
     pause = system.startTimer("watch", PAUSE_MS, () => {
       pause = undefined;
@@ -120,12 +126,18 @@ export function createKeeper<Lease extends Extendable>({
     unanswered++;
     void kept.lease.extendOnce(kept.ttlMs, now).then((outcome) => {
       unanswered--;
+      adapt(elapsedMs(now, system.now()) <= QUICK * requestDeadlineMs(kept.ttlMs));
       sendSoon();
       kept.extending = false;
       if (kept.over) return;
       kept.failures = outcome.kind === "extended" ? 0 : kept.failures + 1;
       schedule(kept);
     });
+  }
+
+  function adapt(quick: boolean): void {
+    const wanted = unansweredMax + (quick ? 1 : -1);
+    unansweredMax = Math.min(Math.max(wanted, UNANSWERED.min), UNANSWERED.max);
   }
 
   function schedule(kept: Kept<Lease>): void {

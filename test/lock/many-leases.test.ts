@@ -7,7 +7,7 @@ import type { ExtensionOutcome } from "../../src/lock/extend.js";
 import {
   createKeeper,
   EXTENSIONS_AT_ONCE,
-  UNANSWERED_MAX,
+  UNANSWERED,
   type Extendable,
   type Keeper,
   type Kept,
@@ -207,18 +207,46 @@ describe("a keeper of a thousand leases", () => {
 
   it("leaves a bounded number unanswered, and goes on as answers come", async () => {
     const bench = createBench();
-    const count = UNANSWERED_MAX + 500;
+    const count = UNANSWERED.min + 500;
     for (let i = 0; i < count; i++) bench.hold({ ttlMs: 30_000 });
     bench.answers = { afterMs: 3_000, kind: "extended" };
     await bench.time.advance(11_000);
-    expect(bench.sent.length).toBe(UNANSWERED_MAX);
+    expect(bench.sent.length).toBe(UNANSWERED.min);
     await bench.time.advance(3_000);
     expect(new Set(bench.sent.map(({ lease }) => lease)).size).toBe(count);
   });
 
+  it("leaves fewer unanswered where answers are slow, and more where they are quick", async () => {
+    const bench = createBench();
+    const unanswered = (): number => {
+      const now = bench.process.now();
+      return bench.sent.filter(({ atMs }) => atMs + (bench.answers?.afterMs ?? 0) > now).length;
+    };
+    const most = async (answersAfterMs: number): Promise<number> => {
+      bench.answers = { afterMs: answersAfterMs, kind: "extended" };
+      let seen = 0;
+      for (let round = 0; round < 4; round++) {
+        seen = 0;
+        // All come due at once.
+        bench.process.stall(21_000);
+        await bench.time.advance(21_000);
+        for (let step = 0; step < 300; step++) {
+          await bench.time.advance(20);
+          seen = Math.max(seen, unanswered());
+        }
+      }
+      return seen;
+    };
+    for (let i = 0; i < 3_000; i++) bench.hold({ ttlMs: 60_000 });
+    expect(await most(300)).toBeGreaterThan(2_500);
+    expect(await most(1_500)).toBeLessThanOrEqual(UNANSWERED.min + 100);
+    expect(await most(300)).toBeGreaterThan(2_500);
+    expect(bench.keeper.held().length).toBe(3_000);
+  });
+
   it("ends leases in time whose extension waits for its turn", async () => {
     const bench = createBench();
-    const held = Array.from({ length: UNANSWERED_MAX + 500 }, () => bench.hold({ ttlMs: 30_000 }));
+    const held = Array.from({ length: UNANSWERED.min + 500 }, () => bench.hold({ ttlMs: 30_000 }));
     bench.answers = undefined;
     await bench.time.advance(31_000);
     for (const { lease } of held) {
