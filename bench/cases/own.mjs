@@ -94,7 +94,7 @@ export async function heldLeases(plan, servers) {
     await Promise.all(
       Array.from({ length: 1_000 }, async (_, i) => (await locker.acquire(`warm:${i}`)).release()),
     );
-    const heapBefore = heapUsed();
+    const heapBefore = await heapUsed();
     const serverBefore = await serverMemory(trio);
     const leases = new Array(count);
     let next = 0;
@@ -109,7 +109,7 @@ export async function heldLeases(plan, servers) {
         }
       }),
     );
-    const bytes = (heapUsed() - heapBefore) / count;
+    const bytes = ((await heapUsed()) - heapBefore) / count;
     const serverBytes = ((await serverMemory(trio)) - serverBefore) / trio.length / count;
     const cpuBefore = process.cpuUsage();
     const from = performance.now();
@@ -139,7 +139,10 @@ export async function heldLeases(plan, servers) {
   return rows;
 }
 
-function heapUsed() {
+async function heapUsed() {
+  // What is still on its way settles first.
+  await sleep(200);
+  globalThis.gc?.();
   globalThis.gc?.();
   return process.memoryUsage().heapUsed;
 }
