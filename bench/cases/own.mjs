@@ -75,7 +75,7 @@ const ACQUIRES_PER_SECOND = 10_000;
 
 /**
  * Leases with a TTL of 30 s that one process keeps alive: processor time of the process, memory, extensions, and what was
- * missed. Processor time and not the clock says what it costs, since it does not depend on who else uses the machine.
+ * missed. Processor time says what it costs even while others use the machine, though shared caches make it more then.
  */
 export async function heldLeases(plan, servers) {
   const trio = servers.list.slice(0, 3);
