@@ -29,13 +29,20 @@ interface FakeLease extends Extendable {
   lostAtMs: number | undefined;
 }
 
+interface Answers {
+  readonly afterMs: number;
+  /** So much later for each lease that was held before. */
+  readonly perLeaseMs?: number;
+  readonly kind: ExtensionOutcome["kind"];
+}
+
 interface Bench {
   readonly time: VirtualTime;
   readonly process: VirtualProcess;
   readonly keeper: Keeper<FakeLease>;
   readonly sent: readonly Sent[];
   /** How long an extension takes from now on, and how it ends; undefined: it is not answered. */
-  answers: { readonly afterMs: number; readonly kind: ExtensionOutcome["kind"] } | undefined;
+  answers: Answers | undefined;
   /** Timers that have neither fired nor been cancelled. */
   timers(): number;
   timersStarted(): number;
@@ -101,7 +108,7 @@ function createBench(seed = 1): Bench {
           sent.push({ lease, atMs: sentAt });
           const { answers } = bench;
           if (answers === undefined) return new Promise(() => undefined);
-          await time.sleep(answers.afterMs);
+          await time.sleep(answers.afterMs + lease.number * (answers.perLeaseMs ?? 0));
           if (answers.kind === "extended") lease.validUntil = after(sentAt, wholeMs);
           return { kind: answers.kind, votes: () => [] };
         },
@@ -214,6 +221,20 @@ describe("a keeper of a thousand leases", () => {
     expect(bench.sent.length).toBe(UNANSWERED.min);
     await bench.time.advance(3_000);
     expect(new Set(bench.sent.map(({ lease }) => lease)).size).toBe(count);
+  });
+
+  it("sends a whole portion again, and not one for each answer, while the bound is what it waits for", async () => {
+    const bench = createBench();
+    const count = UNANSWERED.min + 1_000;
+    for (let i = 0; i < count; i++) bench.hold({ ttlMs: 60_000 });
+    bench.process.stall(21_000);
+    await bench.time.advance(21_000);
+    // Each answer comes at another time, and too late to move the bound up.
+    bench.answers = { afterMs: 600, perLeaseMs: 1, kind: "extended" };
+    await bench.time.advance(6_000);
+    const turns = perMs(bench.sent);
+    expect(bench.sent.length).toBe(count);
+    expect(turns.length).toBeLessThanOrEqual(2 + count / EXTENSIONS_AT_ONCE);
   });
 
   it("leaves fewer unanswered where answers are slow, and more where they are quick", async () => {
