@@ -35,7 +35,7 @@ const full = {
   contentionRounds: 1,
   contentionSeconds: 4,
   lossRounds: 5,
-  leaseCounts: [1_000, 10_000],
+  leaseCounts: [1_000, 10_000, 100_000],
   leaseSeconds: 15,
   microSeconds: 1,
   tell,
@@ -45,7 +45,6 @@ const full = {
 const long = {
   ...full,
   sizes: [1, 3, 5, 7],
-  leaseCounts: [1_000, 10_000, 100_000],
   concurrencies: [1, 16, 128, 1024],
   rounds: 7,
   cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 6_000),

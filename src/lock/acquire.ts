@@ -122,7 +122,7 @@ async function attemptUntilWon(
           return { grant: outcome.grant, attempts, waitedMs: elapsedMs(startedAt, system.now()) };
         }
         // Won in the very turn in which nobody wants it any more.
-        outcome.grant.over = true;
+        outcome.grant.claim.over = true;
         void releaseEverywhere(quorum, outcome.grant.claim, deadlineMs);
       }
       refuseInterrupted(context.closing, key, options.signal);
