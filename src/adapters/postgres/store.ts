@@ -25,6 +25,7 @@ import type { Lanes } from "../shared/lanes.js";
 import type { PostgresLane, Row, Statement } from "./connection.js";
 import { examination } from "./examination.js";
 import { stateOf } from "./faults.js";
+import type { Inbox } from "./inbox.js";
 import { createTable, statementsOn } from "./statements.js";
 
 /** What a store needs. */
@@ -33,11 +34,16 @@ export interface PostgresStoreOptions {
   readonly deployment: Deployment;
   /** Quoted. */
   readonly table: string;
+  /** Where to hear of tickets whose turn has come. */
+  readonly inbox: Inbox;
 }
 
 /** How often an acquire is repeated that another one overtook. */
 const RACES_MAX = 8;
+/** For how long a ticket stands in line without being renewed. */
+const WAITS_MS_MAX = 24 * 3_600_000;
 const UNDEFINED_TABLE = "42P01";
+const UNDEFINED_COLUMN = "42703";
 const UNDEFINED_SCHEMA = "3F000";
 const NO_PERMISSION = "42501";
 /** Somebody else made it at the same moment. */
@@ -45,10 +51,12 @@ const MADE_MEANWHILE: ReadonlySet<string> = new Set(["42P07", "23505", "42710"])
 
 /** The store behind the connections. */
 export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStoreOptions): MarkedStore {
-  const { name, table, deployment } = options;
+  const { name, table, deployment, inbox } = options;
   const statements = statementsOn(table);
   const skewMicros = Math.round(deployment.clockSkewMs * 1000);
   const retention = deployment.tokenRetentionMs;
+  /** Whether the table has a column for those who wait; one of an earlier release has none. */
+  let isLined = true;
   const sweeper = createSweeper({
     retentionMs: retention,
     sweep: async (after, pageSize) => {
@@ -138,18 +146,50 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     }
   }
 
+  /** A statement that concerns the line, or that one without it where the server refuses it: the line is advice. */
+  async function lined<T>(withLine: () => Promise<T>, without: () => Promise<T>): Promise<T> {
+    if (!isLined) return without();
+    try {
+      return await withLine();
+    } catch (error) {
+      const state = stateOf(causeOf(error));
+      // Of a connection that broke it is not known what was done.
+      if (state === undefined) throw error;
+      if (state === UNDEFINED_COLUMN) isLined = false;
+      return without();
+    }
+  }
+
   return {
     async acquire(mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
-      const { key, owner, ttlMs, proposal } = request;
+      const { key, owner, ttlMs, proposal, ticket } = request;
       for (let race = 1; ; race++) {
         const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
-        const reply = await step({ statement: statements.acquire, key, mark }, values);
+        const plainly = (): Promise<string> => step({ statement: statements.acquire, key, mark }, values);
+        const address = ticket === undefined ? undefined : inbox.address(ticket.id);
+        const reply =
+          ticket === undefined || address === undefined
+            ? await plainly()
+            : await lined(
+                () =>
+                  step({ statement: statements.wait, key, mark }, [
+                    ...values,
+                    address,
+                    ticket.since.toString(),
+                    Math.min(ticket.waitsMs, WAITS_MS_MAX),
+                  ]),
+                plainly,
+              );
+        if (ticket !== undefined && /^[hk]/.test(reply)) inbox.joined(ticket);
+        else if (ticket !== undefined) inbox.left(ticket.id);
         const rest = reply.slice(1);
         switch (reply[0]) {
           case "g":
             return { kind: "granted", fence: BigInt(rest) };
           case "h":
             return { kind: "held", remainingMs: Number(rest) };
+          case "k":
+            return { kind: "held", remainingMs: Number(rest), reserved: true };
           case "q":
             return { kind: "quarantined", remainingMs: Number(rest) };
           case "m":
@@ -203,12 +243,21 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     },
 
     async release(key: string, owner: string): Promise<ReleaseReply> {
-      const rows = await askTable(statements.release, [bytesOf(key), owner, retention]);
+      const values = [bytesOf(key), owner, retention];
+      const rows = await lined(
+        () => askTable(statements.release, values),
+        () => askTable(statements.releaseOnly, values),
+      );
       return rows.length > 0 ? "released" : "not-owner";
     },
 
     async forceRelease(key: string): Promise<boolean> {
-      return (await askTable(statements.forceRelease, [bytesOf(key), retention])).length > 0;
+      const values = [bytesOf(key), retention];
+      const rows = await lined(
+        () => askTable(statements.forceRelease, values),
+        () => askTable(statements.forceReleaseOnly, values),
+      );
+      return rows.length > 0;
     },
 
     async inspect(key: string): Promise<KeyRecord> {
@@ -216,10 +265,11 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       if (row === undefined) return { lock: undefined, counter: 0n };
       const [counter, owner, fence, left] = row;
       const remainingMs = Number(left);
-      if (owner === null || owner === undefined || !(remainingMs > 0)) {
+      // An owner without a fence is a ticket for which the key is kept.
+      if (typeof owner !== "string" || typeof fence !== "string" || !(remainingMs > 0)) {
         return { lock: undefined, counter: BigInt(counter ?? 0) };
       }
-      return { lock: { owner, fence: BigInt(fence ?? 0), remainingMs }, counter: BigInt(counter ?? 0) };
+      return { lock: { owner, fence: BigInt(fence), remainingMs }, counter: BigInt(counter ?? 0) };
     },
 
     async list({ prefix, cursor, pageSize }: ListRequest): Promise<ListPage> {
@@ -262,7 +312,17 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       return examination(row ?? [], table);
     },
 
+    watch: inbox.watch,
+
+    async leave(key: string, ticket: string): Promise<void> {
+      const address = inbox.address(ticket);
+      inbox.left(ticket);
+      if (!isLined || address === undefined) return;
+      await askTable(statements.leave, [bytesOf(key), address]);
+    },
+
     async close(): Promise<void> {
+      inbox.close();
       sweeper.stop();
       lanes.leave();
     },
