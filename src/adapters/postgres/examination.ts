@@ -7,7 +7,8 @@ const VERSION_MIN = 12;
 
 /** `row`: the answer to the statement `examine`. */
 export function examination(row: Row, table: string): Examination {
-  const [version, nowMs, standby, readOnly, fsync, fullPageWrites, syncCommit, persistence, allowed, lined] = row;
+  const [version, nowMs, standby, readOnly, fsync, fullPageWrites, syncCommit, persistence, allowed, lined] =
+    row;
   const server = `PostgreSQL ${version ?? "?"}`;
   return {
     server,

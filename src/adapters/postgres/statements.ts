@@ -70,9 +70,11 @@ const digits = (ms: string): string => `lpad((${ms})::bigint::text, 16, '0')`;
 const UNTIL = `substr(e, 22, 16) COLLATE "C"`;
 const ADDRESS = "substr(e, 39)";
 /** Those in line whose wait is not over; rows of `e`. */
-const waiting = (line: string): string => `SELECT e FROM unnest(${line}) AS e WHERE ${UNTIL} > ${digits(NOW_MS)}`;
+const waiting = (line: string): string =>
+  `SELECT e FROM unnest(${line}) AS e WHERE ${UNTIL} > ${digits(NOW_MS)}`;
 const first = (line: string): string => `(${waiting(line)} ORDER BY e COLLATE "C" LIMIT 1)`;
-const inOrder = (rows: string): string => `(SELECT array_agg(e ORDER BY e COLLATE "C") FROM (${rows}) AS those)`;
+const inOrder = (rows: string): string =>
+  `(SELECT array_agg(e ORDER BY e COLLATE "C") FROM (${rows}) AS those)`;
 /** A call to an address: `channel|id`. What looks otherwise was written by somebody else, and must not fail a release. */
 const call = (address: string, inMs: number): string =>
   `CASE WHEN ${address} ~ '^ql_[0-9a-f]{16}[|]' THEN pg_notify(substr(${address}, 1, 19), substr(${address}, 21) || ' ${inMs}') END`;
