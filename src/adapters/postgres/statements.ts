@@ -14,7 +14,7 @@
  * a microsecond later rather than earlier.
  */
 import { createHash } from "node:crypto";
-import { RESERVATION_MS } from "../shared/reservation.js";
+import { LINE_MAX, RESERVATION_MS } from "../shared/reservation.js";
 import type { Statement } from "./connection.js";
 
 /** All statements on one table. */
@@ -57,8 +57,6 @@ export function addLine(table: string): string {
 }
 
 const FENCE_MAX = "9007199254740990";
-/** So many stand in line for a key; whoever comes later asks now and then. Keeps the row small. */
-const LINE_MAX = 64;
 /** A ticket is written again when it would end by so much too early: each attempt says anew for how long it waits. */
 const SHORT_MS = 1_000;
 const NOW_MS = "extract(epoch FROM clock_timestamp()) * 1000";
