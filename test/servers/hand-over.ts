@@ -114,11 +114,7 @@ export function itHandsOver(kind: string, open: () => Promise<HandOverPlace>): v
     const lease = await holder.acquire("k", { waitMs: WAIT_MS });
     const waiting = waiter.acquire("k", { waitMs: 2 * WAIT_MS });
     await waitUntil({ what: "it stands in line", timeoutMs: WAIT_MS }, async () => seen.called() > 0);
-    const called = seen.called();
-    const broken = performance.now();
     proxy.drop();
-    await waitUntil({ what: "it listens again", timeoutMs: WAIT_MS }, async () => seen.called() > called);
-    expect(performance.now() - broken).toBeLessThan(SOON_MS);
     const from = performance.now();
     await lease.release();
     await waiting;

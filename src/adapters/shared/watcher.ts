@@ -46,7 +46,7 @@ interface Watch {
 /** Watches nothing yet. */
 export function createWatcher(
   watchKey: NonNullable<CasStore<unknown>["watch"]>,
-  watchesMax = WATCHES_MAX,
+  watchesMax: number = WATCHES_MAX,
 ): Watcher {
   const session = randomBytes(8).toString("hex");
   const tickets = createTickets<string>();
