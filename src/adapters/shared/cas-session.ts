@@ -75,7 +75,7 @@ interface Marked<Version> {
 /** Somebody else wrote between the look and the write so often; each time one of them got on. */
 const TRIES_MAX = 32;
 /** A place in line is worth no more than that. */
-const ADVICE_TRIES_MAX = 4;
+const ADVICE_TRIES_MAX = 8;
 const FORGET_EVERY = 256;
 
 /** Opens a session. The store is closed with it. */
