@@ -142,7 +142,7 @@ export function itHandsOver(kind: string, open: () => Promise<HandOverPlace>): v
   });
 }
 
-interface Observed {
+export interface Observed {
   readonly backend: Backend;
   /** How many waits stood in line. */
   stood(): number;
@@ -153,7 +153,7 @@ interface Observed {
 }
 
 /** The same backend, whose line is seen. */
-function observed(backend: Backend): Observed {
+export function observed(backend: Backend): Observed {
   const tickets = new Set<string>();
   let calls = 0;
   let isDead = false;
