@@ -74,7 +74,7 @@ export interface CasStore<Version> {
   forget?(now: ClockReading): Promise<void>;
   /**
    * Tells the line of a key as it is when it begins to look, and again whenever it changed, as soon as the store tells: by
-   * a watch of the store, not by asking again and again. Goes on over broken connections until it is stopped, and
+   * a watch of the store, not by asking again and again, and never within this call. Goes on over broken connections until it is stopped, and
    * then leaves nothing behind. Changes that follow each other closely may be told as one. Missing where a store has no such
    * watch: then nobody stands in line, and whoever waits asks now and then.
    */
