@@ -6,7 +6,16 @@ import { expect } from "vitest";
 import type { Backend, BackendSession } from "../../src/backend.js";
 import { BackendError } from "../../src/errors.js";
 import type { Locker } from "../../src/lock/locker.js";
-import { figure, median, test as redisTest } from "../redis/kit.ts";
+import {
+  ALICE,
+  BOB,
+  figure,
+  grant,
+  median,
+  proposal,
+  putInService,
+  test as redisTest,
+} from "../redis/kit.ts";
 import { startTcpProxy } from "./tcp-proxy.ts";
 import { waitUntil } from "./wait-until.ts";
 
@@ -23,6 +32,7 @@ const ASK_EVERY_MS = 2_000;
 /** Sooner than the backstop, by which a locker that is called asks about once a second. */
 const SOON_MS = 600;
 const ROUNDS = 5;
+const RACES = 40;
 const TTL_MS = 20_000;
 const WAIT_MS = 15_000;
 const RESERVATION_MS = 100;
@@ -73,6 +83,35 @@ export function itHandsOver(kind: string, open: () => Promise<HandOverPlace>): v
     figure(`${kind}: from the release to the next in line`, `median ${median(took).toFixed(1)} ms`);
     expect(median(took)).toBeLessThan(100);
     expect(Math.max(...took)).toBeLessThan(SOON_MS);
+  });
+
+  test("a ticket that comes while the lock is released has it, or is called: every time", async ({
+    place,
+    session,
+  }) => {
+    const [holder, waiter] = [1, 2].map(() => session(place.backend(place.port), { maxTtlMs: TTL_MS })) as [
+      BackendSession,
+      BackendSession,
+    ];
+    await putInService(holder);
+    const called = new Set<string>();
+    waiter.watch?.((ticket, inMs) => inMs === 0 && called.add(ticket));
+    let stood = 0;
+    for (let race = 1; race <= RACES; race++) {
+      const [key, id] = [`race-${race}`, String(race)];
+      const ticket = { id, since: 1n, waitsMs: WAIT_MS };
+      await grant(holder, key, { ttlMs: TTL_MS });
+      const [, reply] = await Promise.all([
+        holder.release(key, ALICE),
+        waiter.acquire({ key, owner: BOB, ttlMs: TTL_MS, proposal: proposal(), ticket }),
+      ]);
+      if (reply.kind === "held") {
+        stood++;
+        await waitUntil({ what: `${key} is called`, timeoutMs: 2_000 }, async () => called.has(id));
+      }
+      await waiter.leave?.(key, id);
+    }
+    figure(`${kind}: tickets that met a release`, `${stood} of ${RACES} held`);
   });
 
   test("a waiter that died costs those behind it one reservation", async ({ place, lockerOn }) => {
