@@ -34,7 +34,8 @@ const test = redisTest.extend<{
     await use(async () => {
       const pool = new pg.Pool({ connectionString: sql.url });
       const etcd3 = new Etcd3({ hosts: `http://127.0.0.1:${raft.port}` });
-      after(() => Promise.all([pool.end(), etcd3.close()]));
+      after(() => pool.end());
+      after(() => etcd3.close());
       const backends: Backend[] = [
         redis(client(one ?? { port: 0 })),
         redis(client(other ?? { port: 0 })),
