@@ -2,7 +2,7 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect } from "vitest";
 import { postgres } from "../../src/adapters/postgres.js";
-import { acquire, ALICE, BOB, eventually, grant, proposal } from "../redis/kit.ts";
+import { acquire, ALICE, BOB, checkFault, eventually, grant, proposal, timed } from "../redis/kit.ts";
 import { freshName } from "../servers/adapter-conformance.ts";
 import { itHandsOver } from "../servers/hand-over.ts";
 import { describeWithServer } from "../servers/needs.ts";
@@ -73,6 +73,28 @@ await describeWithServer("postgres", "waiting for a lock in PostgreSQL", () => {
     expect((await session.examine()).findings).toContainEqual(
       expect.objectContaining({ level: "warning", remedy: expect.stringContaining("ADD COLUMN") as unknown }),
     );
+  });
+
+  test("somebody else's transaction holds the row: a waiter is told held, in no line, and a release is refused in time", async ({
+    admin,
+    ready,
+  }) => {
+    const table = freshName();
+    const session = await ready(server, { table });
+    await grant(session, "k", { ttlMs: 2_000 });
+    const client = await admin(server);
+    await client.query("BEGIN");
+    await client.query(`SELECT * FROM ${table} WHERE key = 'k' FOR UPDATE`);
+    const ticket = { id: "1", since: 1n, waitsMs: 60_000 };
+    const waits = { key: "k", owner: BOB, ttlMs: 1_500, proposal: proposal(), ticket };
+    expect((await session.acquire(waits)).kind).toBe("held");
+    const { ms, error } = await timed(session.release("k", ALICE));
+    checkFault(error, "BACKEND_BUSY");
+    expect(ms, "asked once").toBeLessThan(800);
+    await client.query("ROLLBACK");
+    const { rows } = await client.query(`SELECT line FROM ${table} WHERE key = 'k'`);
+    expect(rows).toEqual([{ line: null }]);
+    expect(await session.release("k", ALICE)).toBe("released");
   });
 
   test("a server that takes no calls frees locks all the same", async ({ admin, pool, session }) => {

@@ -44,6 +44,8 @@ const RACES_MAX = 8;
 const WAITS_MS_MAX = 24 * 3_600_000;
 const UNDEFINED_TABLE = "42P01";
 const UNDEFINED_COLUMN = "42703";
+/** Nobody can be called: no column for the line, a full queue of notifications, a server that has none. */
+const LINE_ONLY: ReadonlySet<string> = new Set([UNDEFINED_COLUMN, "54000", "42883"]);
 const UNDEFINED_SCHEMA = "3F000";
 const NO_PERMISSION = "42501";
 /** Somebody else made it at the same moment. */
@@ -146,42 +148,52 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     }
   }
 
-  /** A statement that concerns the line, or that one without it where the server refuses it: the line is advice. */
-  async function lined<T>(withLine: () => Promise<T>, without: () => Promise<T>): Promise<T> {
-    if (!isLined) return without();
+  /** Whether a statement failed for the line alone, which is advice: the one without it is to be tried. */
+  function isOfLine(error: unknown): boolean {
+    const state = stateOf(causeOf(error)) ?? "";
+    if (state === UNDEFINED_COLUMN) isLined = false;
+    return LINE_ONLY.has(state);
+  }
+
+  /** Frees a lock and calls the next, or frees it where nobody can be called. */
+  async function free(which: "release" | "forceRelease", values: readonly unknown[]): Promise<boolean> {
+    const freed = async (statement: Statement): Promise<boolean> =>
+      (await askTable(statement, values)).length > 0;
+    const plainly = which === "release" ? statements.releaseOnly : statements.forceReleaseOnly;
+    if (!isLined) return freed(plainly);
     try {
-      return await withLine();
+      return await freed(statements[which]);
     } catch (error) {
-      const state = stateOf(causeOf(error));
-      // Of a connection that broke it is not known what was done.
-      if (state === undefined) throw error;
-      if (state === UNDEFINED_COLUMN) isLined = false;
-      return without();
+      if (!isOfLine(error)) throw error;
+      return freed(plainly);
     }
+  }
+
+  /** An acquire, and a place in line where it has a ticket and the answer is held. */
+  async function tryOnce(mark: KnownMark, request: AcquireRequest): Promise<string> {
+    const { key, owner, ttlMs, proposal, ticket } = request;
+    const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
+    const address = ticket === undefined ? undefined : inbox.address(ticket.id);
+    if (ticket !== undefined && address !== undefined && isLined) {
+      const waitsMs = Math.min(ticket.waitsMs, WAITS_MS_MAX);
+      const all = [...values, address, ticket.since.toString(), waitsMs];
+      try {
+        const reply = await step({ statement: statements.wait, key, mark }, all);
+        if (/^[hk]/.test(reply)) inbox.joined(ticket);
+        else inbox.left(ticket.id);
+        return reply;
+      } catch (error) {
+        // Somebody else's transaction that holds the row, too: to be told held, nobody need wait for it.
+        if (!isOfLine(error) && stateOf(causeOf(error)) === undefined) throw error;
+      }
+    }
+    return step({ statement: statements.acquire, key, mark }, values);
   }
 
   return {
     async acquire(mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
-      const { key, owner, ttlMs, proposal, ticket } = request;
       for (let race = 1; ; race++) {
-        const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
-        const plainly = (): Promise<string> => step({ statement: statements.acquire, key, mark }, values);
-        const address = ticket === undefined ? undefined : inbox.address(ticket.id);
-        const reply =
-          ticket === undefined || address === undefined
-            ? await plainly()
-            : await lined(
-                () =>
-                  step({ statement: statements.wait, key, mark }, [
-                    ...values,
-                    address,
-                    ticket.since.toString(),
-                    Math.min(ticket.waitsMs, WAITS_MS_MAX),
-                  ]),
-                plainly,
-              );
-        if (ticket !== undefined && /^[hk]/.test(reply)) inbox.joined(ticket);
-        else if (ticket !== undefined) inbox.left(ticket.id);
+        const reply = await tryOnce(mark, request);
         const rest = reply.slice(1);
         switch (reply[0]) {
           case "g":
@@ -201,7 +213,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
               what: `others were faster ${race} times, and had released it each time`,
             });
           default:
-            throw badReply(reply, key);
+            throw badReply(reply, request.key);
         }
       }
     },
@@ -242,23 +254,10 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       }
     },
 
-    async release(key: string, owner: string): Promise<ReleaseReply> {
-      const values = [bytesOf(key), owner, retention];
-      const rows = await lined(
-        () => askTable(statements.release, values),
-        () => askTable(statements.releaseOnly, values),
-      );
-      return rows.length > 0 ? "released" : "not-owner";
-    },
+    release: async (key: string, owner: string): Promise<ReleaseReply> =>
+      (await free("release", [bytesOf(key), owner, retention])) ? "released" : "not-owner",
 
-    async forceRelease(key: string): Promise<boolean> {
-      const values = [bytesOf(key), retention];
-      const rows = await lined(
-        () => askTable(statements.forceRelease, values),
-        () => askTable(statements.forceReleaseOnly, values),
-      );
-      return rows.length > 0;
-    },
+    forceRelease: (key: string): Promise<boolean> => free("forceRelease", [bytesOf(key), retention]),
 
     async inspect(key: string): Promise<KeyRecord> {
       const [row] = await askTable(statements.inspect, [bytesOf(key)]);
