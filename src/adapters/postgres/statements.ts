@@ -70,20 +70,24 @@ const ADDRESS = "substr(e, 39)";
 /** Those in line whose wait is not over; rows of `e`. */
 const waiting = (line: string): string =>
   `SELECT e FROM unnest(${line}) AS e WHERE ${UNTIL} > ${digits(NOW_MS)}`;
-const first = (line: string): string => `(${waiting(line)} ORDER BY e COLLATE "C" LIMIT 1)`;
 const inOrder = (rows: string): string =>
   `(SELECT array_agg(e ORDER BY e COLLATE "C") FROM (${rows}) AS those)`;
 /** A call to an address: `channel|id`. What looks otherwise was written by somebody else, and must not fail a release. */
-const call = (address: string, inMs: number): string =>
-  `CASE WHEN ${address} ~ '^ql_[0-9a-f]{16}[|]' THEN pg_notify(substr(${address}, 1, 19), substr(${address}, 21) || ' ${inMs}') END`;
-/** The key of a row is kept for the first of `line`, or free. */
-const keepFor = (line: string): string => `fence = NULL,
-  owner = CASE WHEN l.line IS NOT NULL THEN (SELECT ${ADDRESS} FROM ${first(line)} AS next) END,
-  expires_at = CASE WHEN l.line IS NOT NULL AND EXISTS (${waiting(line)}) THEN ${after(`'${RESERVATION_MS}'`)} ELSE 'epoch' END,
-  line = CASE WHEN l.line IS NOT NULL THEN ${inOrder(`${waiting(line)} ORDER BY e COLLATE "C" OFFSET 1`)} END`;
-/** Calls the first two of a key that was freed; rows with its new owner and line. */
-const callFrom = (rows: string): string =>
-  `SELECT 'r', ${call("owner", 0)}, (SELECT ${call(ADDRESS, RESERVATION_MS)} FROM (SELECT line[1] AS e) AS second) FROM ${rows}`;
+const call = (address: string, inMs: string): string =>
+  `CASE WHEN ${address} ~ '^ql_[0-9a-f]{16}[|]' THEN pg_notify(substr(${address}, 1, 19), substr(${address}, 21) || ' ' || ${inMs}) END`;
+/**
+ * The key of the row `l` is kept for its first in line, or free; no more than a few steps, since every release takes them. Where
+ * the wait of the first is over, nobody has the next turn.
+ */
+const KEEP = `fence = NULL,
+  owner = CASE WHEN substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)} THEN substr(l.line[1], 39) END,
+  expires_at = CASE WHEN substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)} THEN ${after(`'${RESERVATION_MS}'`)} ELSE 'epoch' END,
+  line = nullif(l.line[2:], '{}')`;
+/** Calls the first two of a key that was freed, by its new owner and line. */
+const CALLS = `'r', ${call("owner", "0")}, ${call(
+  "substr(line[1], 39)",
+  `CASE WHEN owner IS NULL THEN 0 ELSE ${RESERVATION_MS} END`,
+)}`;
 
 /** The statements on a table, whose name is quoted already. */
 export function statementsOn(table: string): Statements {
@@ -200,9 +204,8 @@ SELECT CASE ${unlessMark} WHEN EXISTS (SELECT FROM kept) THEN 'e' ${ifQuarantine
     // key owner retentionMs. Compares no mark: an owner is used once.
     release: named(
       "release",
-      `WITH freed AS (UPDATE ${table} AS l SET forget_at = ${after("$3")}, ${keepFor("l.line")}
-WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING owner, line)
-${callFrom("freed")}`,
+      `UPDATE ${table} AS l SET forget_at = ${after("$3")}, ${KEEP}
+WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
     ),
     releaseOnly: named(
       "release-only",
@@ -213,9 +216,8 @@ WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_times
     // key retentionMs
     forceRelease: named(
       "force-release",
-      `WITH freed AS (UPDATE ${table} AS l SET forget_at = ${after("$2")}, ${keepFor("l.line")}
-WHERE key = $1 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING owner, line)
-${callFrom("freed")}`,
+      `UPDATE ${table} AS l SET forget_at = ${after("$2")}, ${KEEP}
+WHERE key = $1 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
     ),
     forceReleaseOnly: named(
       "force-release-only",
@@ -226,12 +228,12 @@ WHERE key = $1 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNIN
     // key address. A reservation that is given up goes to the next in line.
     leave: named(
       "leave",
-      `WITH freed AS (UPDATE ${table} AS l SET ${keepFor("l.line")}
-WHERE key = $1 AND fence IS NULL AND owner = $2 AND expires_at > clock_timestamp() RETURNING owner, line
+      `WITH freed AS (UPDATE ${table} AS l SET ${KEEP}
+WHERE key = $1 AND fence IS NULL AND owner = $2 AND expires_at > clock_timestamp() RETURNING ${CALLS}
 ), gone AS (UPDATE ${table} AS l SET line = ${inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $2`)}
 WHERE key = $1 AND NOT (fence IS NULL AND owner IS NOT DISTINCT FROM $2 AND expires_at > clock_timestamp())
   AND EXISTS (SELECT FROM unnest(l.line) AS e WHERE ${ADDRESS} = $2) RETURNING key)
-${callFrom("freed")}`,
+SELECT FROM freed`,
     ),
 
     // key
