@@ -164,9 +164,9 @@ export function extendKey(
     return { answer: "extended", next: written(longer, counter, { ...context, line }) };
   }
   if (request.quarantined) return { answer: "quarantined", next: undefined };
-  // A reservation as well: what is kept for somebody who waits is not free.
-  if (lock !== undefined || !request.mayHeal || reservedNow(line, context) !== undefined)
-    return { answer: "not-owner", next: undefined };
+  if (lock !== undefined || !request.mayHeal) return { answer: "not-owner", next: undefined };
+  // What is kept for somebody who waits is not free.
+  if (reservedNow(line, context) !== undefined) return { answer: "not-owner", next: undefined };
   const healed: KeptLock = { owner, fence: counter, expiresAt };
   return { answer: "recreated", next: written(healed, counter, { ...context, line }) };
 }
@@ -179,15 +179,14 @@ export function releaseKey(
 ): Step<"released" | "not-owner"> {
   const { lock, counter, line } = keptNow(kept, context.now);
   if (lock?.owner !== owner) return { answer: "not-owner", next: undefined };
-  const next = written(undefined, counter, { ...context, line: advanced(line, context) });
-  return { answer: "released", next };
+  return { answer: "released", next: freed({ counter, line }, context) };
 }
 
 /** No lock, whoever had it; the counter stays, and the key is kept for the first in line. */
 export function forceReleaseKey(kept: KeptKey | undefined, context: RecordContext): Step<boolean> {
   const { lock, counter, line } = keptNow(kept, context.now);
   if (lock === undefined) return { answer: false, next: undefined };
-  return { answer: true, next: written(undefined, counter, { ...context, line: advanced(line, context) }) };
+  return { answer: true, next: freed({ counter, line }, context) };
 }
 
 /** Takes a ticket out of the line; a key that is kept for it goes to the next. */
@@ -206,6 +205,11 @@ export function liftKey(kept: KeptKey | undefined, token: bigint, context: Recor
   const { lock, counter, line } = keptNow(kept, context.now);
   const lifted = higherFence(counter, token);
   return { answer: lifted, next: written(lock, lifted, { ...context, line }) };
+}
+
+/** Without its lock, kept for the first in line. */
+function freed({ counter, line }: Pick<KeptKey, "counter" | "line">, context: RecordContext): KeptKey {
+  return written(undefined, counter, { ...context, line: advanced(line, context) });
 }
 
 function written(
