@@ -1,8 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * Two kinds of tests. "pure" needs nothing but Node and runs in parallel; "servers" starts real servers and measures
- * time, so its files run one after the other.
+ * Kinds of tests, one after the other. "pure" and "worlds" need nothing but Node; "servers" starts real servers, and mostly waits for them;
+ * "alone" also measures how long something takes, so its files run one after the other.
  */
 const SERVERS = [
   "test/servers/**/*.test.ts",
@@ -18,8 +18,17 @@ const SERVERS = [
   "test/mongodb/**/*.test.ts",
   "test/guard/**/*.test.ts",
   "test/cli/**/*.test.ts",
-  "test/peers/**/*.test.ts",
   "test/chaos/**/*.test.ts",
+];
+
+/** Need nothing but Node either, but no other version of it: that one has the same traces, or `npm run test:newest-node` fails. */
+const WORLDS = ["test/sim/{worlds,mutants}.test.ts"];
+
+const ALONE = [
+  "test/redis/{clients,faults,hand-over,locker,node-redis}.test.ts",
+  "test/sqlite/processes.test.ts",
+  "test/cli/{run,run-faults,run-watcher,shared-clock}.test.ts",
+  "test/peers/**/*.test.ts",
 ];
 
 export default defineConfig({
@@ -33,11 +42,24 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "pure", include: ["test/**/*.test.ts"], exclude: SERVERS },
+        test: {
+          name: "pure",
+          include: ["test/**/*.test.ts"],
+          exclude: [...SERVERS, ...ALONE, ...WORLDS],
+          sequence: { groupOrder: 0 },
+        },
       },
       {
         extends: true,
-        test: { name: "servers", include: SERVERS, fileParallelism: false },
+        test: { name: "worlds", include: WORLDS, sequence: { groupOrder: 0 } },
+      },
+      {
+        extends: true,
+        test: { name: "servers", include: SERVERS, exclude: ALONE, sequence: { groupOrder: 1 } },
+      },
+      {
+        extends: true,
+        test: { name: "alone", include: ALONE, fileParallelism: false, sequence: { groupOrder: 2 } },
       },
     ],
   },

@@ -14,10 +14,12 @@ import { KINDS } from "../dist/config/kinds.js";
 import { FIELDS, fieldVariableOf, flagOf, SETTINGS, variableOf } from "../dist/config/schema.js";
 import { checkScreen, inspectScreens } from "./screens.mjs";
 import { DEFAULTS, LIMITS } from "../dist/options.js";
+import { createShards } from "../dist/shard/shards.js";
 import { conformanceCases } from "../dist/testing/index.js";
 import { adapterCapabilities } from "./adapter-samples.mjs";
 import { compileSim } from "./compile-sim.mjs";
 import { nameOf } from "./mutation-survivors.mjs";
+import { regionTables } from "./region-tables.mjs";
 
 const sim = compileSim();
 const { KNOBS } = await import(new URL("faults.js", sim).href);
@@ -26,6 +28,7 @@ const { MUTANTS } = await import(new URL("mutants.js", sim).href);
 
 // What a terminal would colour is text here.
 process.env["NO_COLOR"] = "1";
+const regions = await regionTables(sim);
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFileSync(`${root}${path}`, "utf8");
 
@@ -46,6 +49,14 @@ const PAGES = {
     inside: insideTable,
     outside: outsideTable,
     mutants: mutantTable,
+  },
+  "docs/scaling.md": {
+    balance: balanceTable,
+    vectors: vectorTable,
+    "region inputs": () => regions.inputs,
+    "region free": () => regions.free,
+    "region cut": () => regions.cut,
+    "region contended": () => regions.contended,
   },
   "docs/mutation.md": { score: scoreTable, survivors: survivorTable },
 };
@@ -363,6 +374,56 @@ function mutantTable() {
     ["missing rule", "planted in", "profile", "budget in worlds", "seen by", "first in world"],
     rows,
   );
+}
+
+/** How evenly a million keys are spread, and how many move when a shard is added. */
+function balanceTable() {
+  const keys = Array.from({ length: 1_000_000 }, (_, i) => `account:${i}`);
+  const place = (n) => {
+    const shards = createShards(Array.from({ length: n }, (_, i) => ({ name: `locks-${i + 1}` })));
+    return keys.map((key) => shards.shardFor(key).name);
+  };
+  const percent = (share) => `${(100 * share).toFixed(2)} %`;
+  const rows = [2, 4, 16, 64].map((n) => {
+    const before = place(n);
+    const counts = new Map();
+    for (const name of before) counts.set(name, (counts.get(name) ?? 0) + 1);
+    const mean = keys.length / n;
+    const after = place(n + 1);
+    const moved = after.filter((name, i) => name !== before[i]);
+    const astray = moved.filter((name) => name !== `locks-${n + 1}`).length;
+    return [
+      String(n),
+      percent(Math.min(...counts.values()) / mean),
+      percent(Math.max(...counts.values()) / mean),
+      percent(1 / (n + 1)),
+      percent(moved.length / keys.length),
+      String(astray),
+    ];
+  });
+  const head = [
+    "shards",
+    "emptiest, of the mean",
+    "fullest, of the mean",
+    "should move to one more",
+    "moved",
+    "to any other",
+  ];
+  return `${table(head, rows)}\n\nA million keys; a test holds all of it against a fair draw.`;
+}
+
+function vectorTable() {
+  const shown = ["a", "invoice:42", "order:7", "käse", "🔑"];
+  const lists = JSON.parse(read("test/shard/vectors.json"));
+  const rows = lists
+    .filter(({ shards }) => shards.length > 1 && shards.length < 10)
+    .map(({ shards, fingerprint, keys }) => [
+      shards.map(({ name, weight }) => (weight === 1 ? name : `${name} (${weight})`)).join(", "),
+      `\`${fingerprint}\``,
+      ...shown.map((key) => keys[key]),
+    ]);
+  const head = ["shards (weight)", "fingerprint", ...shown.map((key) => `\`${key}\``)];
+  return `${table(head, rows)}\n\nMore of them: \`test/shard/vectors.json\`.`;
 }
 
 function scoreTable() {

@@ -1,4 +1,7 @@
-/** Runs the tests that need no server, and the demo of the built package, on the newest Node that npm offers. */
+/**
+ * Runs the tests that need no server, and the demo of the built package, on the newest Node that npm offers. Of the simulation it compares
+ * the traces with those of this Node: where they are the same, running all worlds again would show nothing.
+ */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { compileSim } from "./compile-sim.mjs";

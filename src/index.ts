@@ -75,3 +75,7 @@ export type {
 } from "./lock/repair.js";
 export { DEFAULTS, LIMITS } from "./options.js";
 export type { AcquireOptions, AdoptOptions, ListOptions, LockerOptions, Logger } from "./options.js";
+export { withBothLocks } from "./shard/both-locks.js";
+export type { BothLease, BothLocks } from "./shard/both-locks.js";
+export { createShards } from "./shard/shards.js";
+export type { Shard, Shards } from "./shard/shards.js";

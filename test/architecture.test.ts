@@ -81,6 +81,12 @@ const RULES: readonly {
   { row: "errors.ts", of: /^errors$/, may: /^$/, types: /^engine\// },
   { row: "options.ts", of: /^options$/, may: /^(engine\/|errors$)/, types: /^(engine\/|backend$)/ },
   { row: "lock/", of: /^lock\//, may: /^(lock\/|engine\/|errors$|options$)/, types: /^backend$/ },
+  {
+    row: "shard/",
+    of: /^shard\//,
+    may: /^(shard\/|errors$|options$)/,
+    types: /^lock\/(lease|locker)$/,
+  },
   { row: "guard/", of: /^guard\//, may: /^(guard\/|engine\/token$|errors$)/ },
   {
     row: "adapters/",
@@ -100,7 +106,12 @@ const RULES: readonly {
     may: /^(testing\/|errors$|engine\/(time|token)$)/,
     types: /^backend$/,
   },
-  { row: "index.ts", of: /^index$/, may: /^(errors|options|lock\/locker|guard\/in-process)$/, types: /./ },
+  {
+    row: "index.ts",
+    of: /^index$/,
+    may: /^(errors|options|lock\/locker|guard\/in-process|shard\/(shards|both-locks))$/,
+    types: /./,
+  },
   {
     row: "config/",
     of: /^config\//,

@@ -54,7 +54,7 @@ function explainLock(error: QuorumLockError): Explanation {
   if (error instanceof ConfigError) return as(EXIT.usage, error.message);
   if (error instanceof MissingPackageError) return as(EXIT.usage, missingText(error));
   if (error instanceof SameBackendError)
-    return as(EXIT.usage, `${error.message}; give each --backend its own server`);
+    return as(EXIT.usage, `${error.message}; give each backend its own server`);
   if (error instanceof ConfigMismatchError) {
     return as(EXIT.usage, `${error.message}; ${FIGURES_HINT}`);
   }
@@ -115,12 +115,12 @@ function backendText(error: BackendError): Explanation {
 
 /** What to do about faults with these codes. */
 export function faultHint(codes: readonly BackendErrorCode[]): string {
-  if (codes.includes("BACKEND_AUTH")) return "check user and password in the --backend URLs";
-  if (codes.includes("BACKEND_NO_PERMISSION")) return "check what the user of the --backend URLs may do";
+  if (codes.includes("BACKEND_AUTH")) return "check user and password in their URLs";
+  if (codes.includes("BACKEND_NO_PERMISSION")) return "check what the user in their URLs may do";
   if (codes.some((code) => UNREACHABLE.has(code))) {
-    return "check that these servers run and that the --backend URLs name them";
+    return "check that these servers run and that their URLs name them";
   }
-  return "quorum-lock check with the same --backend URLs says what is wrong with each server";
+  return "quorum-lock check with the same backends says what is wrong with each server";
 }
 
 const UNREACHABLE: ReadonlySet<BackendErrorCode> = new Set([

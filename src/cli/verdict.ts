@@ -160,14 +160,13 @@ function startHint(restartGuard: Deployment["restartGuard"]): string {
 }
 
 const REMEDIES: Partial<Record<BackendError["code"], string>> = {
-  BACKEND_NOT_CONNECTED: "check that it runs, and that its --backend URL names it",
-  BACKEND_DISCONNECTED: "check that it runs, and that its --backend URL names it",
+  BACKEND_NOT_CONNECTED: "check that it runs, and that its URL names it",
+  BACKEND_DISCONNECTED: "check that it runs, and that its URL names it",
   BACKEND_TIMEOUT: "check that it runs, and the network to it",
   BACKEND_SILENT: "check that it runs, and the network to it",
-  BACKEND_AUTH: "check user and password in its --backend URL",
+  BACKEND_AUTH: "check user and password in its URL",
   BACKEND_NO_PERMISSION: "give its user the least rights (docs/adapters/redis.md)",
-  BACKEND_MARK_MISMATCH:
-    "give check the options that your programs have: every --backend, --quorum, --max-ttl",
+  BACKEND_MARK_MISMATCH: "give check the options that your programs have: every backend, --quorum, --max-ttl",
   BACKEND_LOADING: "wait until it has loaded its data",
 };
 
@@ -274,7 +273,7 @@ function twinNotes(examined: readonly BackendExamination[]): readonly Note[] {
     const isFirst = !examined.slice(0, index).some((other) => sameServerAs.includes(other.backend));
     if (sameServerAs.length === 0 || !isFirst) return [];
     const text = `${[backend, ...sameServerAs].join(" and ")} are one server: its failure counts ${sameServerAs.length + 1} times`;
-    return [{ level: "problem", topic: "twin", text, remedy: "give each --backend a server of its own" }];
+    return [{ level: "problem", topic: "twin", text, remedy: "give each backend a server of its own" }];
   });
 }
 

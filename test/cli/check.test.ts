@@ -96,7 +96,7 @@ await describeWithServer("redis-7", "quorum-lock check", (server) => {
     );
     expect(section(run, "again:")).toMatch(/counted already/);
     expect(section(run, "What to do")).toMatch(
-      /evicting: CONFIG SET maxmemory-policy noeviction.* copy: name an independent primary.* all: give each --backend a server of its own/,
+      /evicting: CONFIG SET maxmemory-policy noeviction.* copy: name an independent primary.* all: give each backend a server of its own/,
     );
     expect(section(run, "one:")).not.toMatch(/problem/);
     expect(run.stdout()).toMatch(/\n\d problems, \d warnings?\.\n$/);
@@ -218,7 +218,7 @@ await describeWithServer("redis-7", "quorum-lock check", (server) => {
     expect(section(run, "All together")).toMatch(
       /problem number 0 of 3 vote, 2 are needed: no lock is granted/,
     );
-    expect(section(run, "What to do")).toMatch(/locked: check user and password in its --backend URL/);
+    expect(section(run, "What to do")).toMatch(/locked: check user and password in its URL/);
     expect(run.stdout()).not.toMatch(/wr(%40|@)ng/);
   });
 

@@ -79,9 +79,7 @@ for (const [kind, name] of Object.entries(SERVER_OF)) {
       const { code, line } = await refusal(cli, server.url.replace(String(server.port), String(port)));
       expect(code).toBe(69);
       expect(line).toMatch(
-        new RegExp(
-          `127\\.0\\.0\\.1:${port}.*check that these servers run and that the --backend URLs name them`,
-        ),
+        new RegExp(`127\\.0\\.0\\.1:${port}.*check that these servers run and that their URLs name them`),
       );
     });
   });
@@ -103,8 +101,8 @@ const guarded = test.extend<{
   },
 });
 
-const WRONG = /check user and password in the --backend URLs$/;
-const FORBIDDEN = /check what the user of the --backend URLs may do$/;
+const WRONG = /check user and password in their URLs$/;
+const FORBIDDEN = /check what the user in their URLs may do$/;
 
 await describeWithServer("redis-7", "a login at redis://", () => {
   guarded(
@@ -169,7 +167,7 @@ await describeWithServer("postgres", "a login at postgres://", () => {
       const { code, line } = await refusal(cli, as("poor", server));
       expect(code).toBe(69);
       expect(line).toMatch(
-        /permission denied for table quorum_lock.*check what the user of the --backend URLs may do$/,
+        /permission denied for table quorum_lock.*check what the user in their URLs may do$/,
       );
     },
   );

@@ -94,7 +94,7 @@ await describeWithServer("redis-7", "release, fence, init and quarantine", (serv
     ]);
     expect(await twin.exited).toBe(64);
     expect(twin.stderr()).toMatch(
-      /backends x and a are one and the same server.*give each --backend its own server\n$/,
+      /backends x and a are one and the same server.*give each backend its own server\n$/,
     );
   });
 
@@ -109,7 +109,7 @@ await describeWithServer("redis-7", "release, fence, init and quarantine", (serv
     const others = ["--backend", `redis://127.0.0.1:${await freePort()}?name=gone`];
     const three = [...backends.slice(0, 2), ...dead, ...others];
     const expected =
-      /dead: not connected.*gone: not connected.*check that these servers run and that the --backend URLs name them\n$/;
+      /dead: not connected.*gone: not connected.*check that these servers run and that their URLs name them\n$/;
     const inspect = cli(["inspect", "half", ...three]);
     expect(await inspect.exited).toBe(69);
     expect(inspect.stdout()).toMatch(
@@ -192,7 +192,7 @@ await describeWithServer("redis-7", "release, fence, init and quarantine", (serv
     const unknown = cli(["quarantine", "yy", "--yes", ...three]);
     expect(await unknown.exited).toBe(64);
     expect(unknown.stderr()).toMatch(
-      /^quorum-lock: BACKEND must be the name of one of the --backend URLs: x, y, z; got "yy"[^\n]*\n$/,
+      /^quorum-lock: BACKEND must be the name of one of the backends: x, y, z; got "yy"[^\n]*\n$/,
     );
     const off = cli(["quarantine", "x", "--yes", "--restart-guard", "off", ...three]);
     expect(await off.exited).toBe(64);

@@ -24,7 +24,7 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     const url = `redis://:wr%40ng@127.0.0.1:${redis?.port}`;
     const run = cli(["run", "--backend", url, "--key", "k", "--wait", "0", "--", "echo", "ran"]);
     const line = await refusal(run, 69);
-    expect(line).toMatch(/refuses the user name or password.*check user and password in the --backend URLs/);
+    expect(line).toMatch(/refuses the user name or password.*check user and password in their URLs/);
     expect(line).not.toMatch(/wr(%40|@)ng/);
     const right = cli(["run", "--backend", `${redis?.url}?name=only`, "--key", "k", "--", "true"]);
     expect([await right.exited, right.stderr()]).toEqual([0, ""]);
@@ -42,7 +42,7 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
     expect(performance.now() - startedMs).toBeLessThan(10_000);
     for (const { port } of servers.slice(0, 2))
       expect(line).toContain(`127.0.0.1:${port} failed (it refuses the user name`);
-    expect(line).toMatch(/check user and password in the --backend URLs$/);
+    expect(line).toMatch(/check user and password in their URLs$/);
   });
 
   test.concurrent("says for how long and why servers are in quarantine", async ({ cli, redises }) => {
@@ -96,7 +96,7 @@ await describeWithServer("redis-7", "quorum-lock run that is refused", (server) 
       "echo",
       "ran",
     ]);
-    expect(await refusal(run, 64)).toMatch(/one and the same server.*give each --backend its own server/);
+    expect(await refusal(run, 64)).toMatch(/one and the same server.*give each backend its own server/);
   });
 
   test.concurrent("speaks through a unix socket", async ({ cli, redises, folder }) => {

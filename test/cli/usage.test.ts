@@ -98,7 +98,7 @@ const WRONG: readonly (readonly [args: readonly string[], code: number, line: Re
   [
     [...RUN, "--backend", "redis://127.0.0.1:1", "--", "true"],
     64,
-    /^backends 127\.0\.0\.1:1 and 127\.0\.0\.1:1 are the same by name;.*give each --backend its own server$/,
+    /^backends 127\.0\.0\.1:1 and 127\.0\.0\.1:1 are the same by name;.*give each backend its own server$/,
   ],
   [
     [...RUN, "--", "no-such-command"],
@@ -174,12 +174,12 @@ const WRONG_FOR_OPERATORS: typeof WRONG = [
   [
     ["quarantine", "127.0.0.1:2", ...ONE],
     64,
-    /^BACKEND must be the name of one of the --backend URLs: 127\.0\.0\.1:1; got "127\.0\.0\.1:2"; did you mean 127\.0\.0\.1:1\?$/,
+    /^BACKEND must be the name of one of the backends: 127\.0\.0\.1:1; got "127\.0\.0\.1:2"; did you mean 127\.0\.0\.1:1\?$/,
   ],
   [["check", "--backend", ""], 64, /^option --backend must be a URL/],
   [["check", ...ONE, "--quorum", "2"], 64, /^option --quorum must be a majority of the 1 backends/],
   [["check", ...ONE, "--max-ttl", "soon"], 64, /^option --max-ttl must be a duration/],
-  [["check", ...ONE, ...ONE], 64, /are the same by name;.*give each --backend its own server$/],
+  [["check", ...ONE, ...ONE], 64, /are the same by name;.*give each backend its own server$/],
   [["completion"], 64, /^SHELL is missing: bash or zsh \(see quorum-lock completion --help\)$/],
   [["completion", "fish"], 64, /^SHELL must be one of bash, zsh; got "fish"/],
   [["completion", "bash", ...ONE], 64, /^unknown option --backend/],

@@ -17,6 +17,7 @@ import { redis, type NodeRedisLike, type RedisLike } from "../../src/adapters/re
 import {
   createHighWaterMarks,
   createLocker,
+  createShards,
   guardInProcess,
   QuorumLockError,
   type AcquireOptions,
@@ -42,8 +43,11 @@ import {
   type QuarantinedError,
   type Refusal,
   type ReleaseOutcome,
+  type Shard,
+  type Shards,
   type System,
   type VoteReport,
+  withBothLocks,
 } from "../../src/index.js";
 import {
   createVirtualTime,
@@ -335,4 +339,16 @@ export function ownAdapters(deployment: Parameters<Backend["open"]>[0]): void {
     deployment,
     markPlace: "m",
   });
+}
+
+/** A shard is whatever the caller made of it, and a job under both locks decides what comes of it. */
+export function shards(locker: Locker): void {
+  const two = createShards([{ name: "a", locker, weight: 2 }]);
+  same<typeof two, Shards<{ name: string; locker: Locker; weight: number }>>(true);
+  same<ReturnType<typeof two.shardFor>["locker"], Locker>(true);
+  same<Shard["weight"], number | undefined>(true);
+  const ran = withBothLocks({ from: locker, to: locker }, "key", (lease) => lease.token);
+  same<typeof ran, Promise<bigint>>(true);
+  // @ts-expect-error -- a shard has a name
+  createShards([{ locker }]);
 }

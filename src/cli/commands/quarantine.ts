@@ -65,6 +65,6 @@ function refuseUnknown(name: string, known: readonly string[]): void {
   const hint = near === undefined ? "" : `; did you mean ${near}?`;
   throw new CommandLineError(
     EXIT.usage,
-    `BACKEND must be the name of one of the --backend URLs: ${known.join(", ")}; got ${show(name)}${hint}`,
+    `BACKEND must be the name of one of the backends: ${known.join(", ")}; got ${show(name)}${hint}`,
   );
 }
