@@ -174,8 +174,9 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
       else dropPrepared(look);
       const compare: object[] = [...sameText(lockKey, seen), unchanged(counterKey, seen.second)];
       const isLineNew = next.line !== before?.line;
-      // The line is nothing to whoever has the lock, and must not get in the way of an extension.
-      if (isLineNew || before?.lock === undefined) compare.push(unchanged(lineKey, seen.line));
+      // Not in the way of an extension, to which the line is nothing; but a release must see who came meanwhile.
+      const isHeld = before?.lock !== undefined && lock !== undefined;
+      if (isLineNew || !isHeld) compare.push(unchanged(lineKey, seen.line));
       if (onMark) {
         const mark = look.mark?.version ?? NEITHER;
         compare.push(...sameText(markKey, mark), unchanged(holdKey, mark.second));
