@@ -41,6 +41,8 @@ export interface AttemptRequest {
   readonly deadlineMs: number;
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
+  /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
+  readonly onHeldLate?: (link: Link) => void;
 }
 
 /** A won attempt. Becomes a lease, which goes on listening to stragglers through it. */
@@ -112,6 +114,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
       grantedLate(system, claim, link);
       return;
     }
+    if (reply.kind === "held" && grant !== undefined) request.onHeldLate?.(link);
     round = castVote(round, link.index, refused === undefined ? reply : FAULT);
     advance(link);
   }

@@ -83,6 +83,8 @@ local function beside(lock, letter)
 end`;
 
 /**
+ * A ticket for which the key was kept was taken out of the line then.
+ *
  * The counter comes first, since a script that fails half-way is not undone. What is no number in its place is somebody
  * else's: it is put back, and must not expire. A fence that is the proposal need not be told.
  */
@@ -98,11 +100,13 @@ local function acquire(lock, ttl, proposal, owner, ticket, since, waitsMs)
     if ticket then
       local line = beside(lock, 'w')
       redis.pcall('ZADD', line, since, ticket)
-      if redis.call('PTTL', line) < tonumber(waitsMs) then redis.call('PEXPIRE', line, waitsMs) end
+      if redis.call('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.call('PTTL', line) == -1 then
+        redis.call('PEXPIRE', line, waitsMs)
+      end
     end
     return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
   end
-  if ticket then redis.pcall('ZREM', beside(lock, 'w'), ticket) end
+  if ticket and not l then redis.pcall('ZREM', beside(lock, 'w'), ticket) end
   local p, at, fence, counter = tonumber(proposal), now(), proposal, beside(lock, 'f')
   if p < at - ${skewMicros} then p, fence = at - ${skewMicros}, nil
   elseif p > at + ${skewMicros} then p, fence = at + ${skewMicros}, nil end
