@@ -11,7 +11,10 @@ import { createSubject } from "./subjects.mjs";
 const [concurrency = 1, servers = 3] = process.argv.slice(2).map(Number);
 const CYCLES = concurrency === 1 ? 10_000 : 40_000;
 
-/** The first that fits. */
+/**
+ * The first that fits.
+ * @type {readonly (readonly [string, (frame: { functionName: string, url: string }) => boolean])[]}
+ */
 const GROUPS = [
   ["writes to sockets", ({ functionName }) => /^write(Utf8|Latin1)String$/.test(functionName)],
   ["reads of the boot clock", ({ functionName, url }) => url === "" && functionName === "read"],

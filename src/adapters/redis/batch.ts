@@ -79,6 +79,9 @@ export function createBatch(context: BatchContext): Batch {
     }
     const settleAll = (reply: unknown): void => {
       const answers = String(reply).split("\n");
+      // Nobody may take the answer of another.
+      if (answers.length !== entries.length)
+        throw call.fault(replyError("another number of answers than operations"));
       entries.forEach((entry, i) => settle(entry, answers[i] ?? "", known));
     };
     call.run(script, keys, args, settleAll).catch((fault: unknown) => {

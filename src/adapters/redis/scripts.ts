@@ -218,7 +218,7 @@ local answers = {}
 for i = 2, #KEYS do
   local ok, answer = pcall(run, KEYS[i], ARGV[i + 1])
   if not ok then answer = '!' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
-  if #answer > 20 then answer = string.gsub(answer, '\\n', ' ') end
+  if string.find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
   answers[i - 1] = answer
 end
 return table.concat(answers, '\\n')`;
