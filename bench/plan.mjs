@@ -25,7 +25,8 @@ const full = {
   sizes: [1, 3, 5],
   concurrencies: [1, 16, 128],
   rounds: 3,
-  cyclesAt: (concurrency) => (concurrency === 1 ? 400 : 2_000),
+  // Fewer would measure how the engine compiles.
+  cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 2_000),
   faultRounds: 1,
   faultCycles: 150,
   contentions: [
@@ -47,7 +48,7 @@ const long = {
   sizes: [1, 3, 5, 7],
   concurrencies: [1, 16, 128, 1024],
   rounds: 7,
-  cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 6_000),
+  cyclesAt: (concurrency) => (concurrency === 1 ? 3_000 : 6_000),
   faultRounds: 5,
   contentions: [
     { contenders: 2, holdMs: 0 },

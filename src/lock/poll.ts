@@ -40,6 +40,8 @@ export interface AttemptRequest {
   readonly deadlineMs: number;
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
+  /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
+  readonly onHeldLate?: (link: Link) => void;
 }
 
 /** A won attempt. Becomes a lease, which keeps the claim of it and nothing else: what ran the attempt is let go. */
@@ -106,6 +108,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
       grantedLate(system, claim, link);
       return;
     }
+    if (reply.kind === "held" && grant !== undefined) request.onHeldLate?.(link);
     round = castVote(round, link.index, refused === undefined ? reply : FAULT);
     advance(link);
   }
