@@ -108,7 +108,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
       grantedLate(system, claim, link);
       return;
     }
-    if (reply.kind === "held" && grant !== undefined) request.onHeldLate?.(link);
+    if (reply.kind === "held" && won) request.onHeldLate?.(link);
     round = castVote(round, link.index, refused === undefined ? reply : FAULT);
     advance(link);
   }

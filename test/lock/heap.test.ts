@@ -34,7 +34,8 @@ describe("the heap", () => {
   it.each(["kept", "watched"] as const)(
     "of leases that were %s is given back when they are released",
     (how) => {
-      expect(bytes[how].released).toBeLessThan(100);
+      // What is compiled meanwhile is no lease's, and takes up to 150 of each of so few.
+      expect(bytes[how].released).toBeLessThan(LEASE_BYTES_MAX / 4);
     },
   );
 

@@ -10,6 +10,7 @@ import type { Known, ServerMark } from "./server-mark.js";
 export interface Operation<T> {
   readonly kind: keyof typeof BATCHED;
   readonly lock: string;
+  readonly counter: string;
   /** The last one may have blanks in it. */
   readonly args: readonly string[];
   /** What the answer means that the server gave under `known`. */
@@ -74,7 +75,7 @@ export function createBatch(context: BatchContext): Batch {
     const keys = [markKey];
     const args = [known.mark, known.quarantinedUntil];
     for (const { operation } of entries) {
-      keys.push(operation.lock);
+      keys.push(operation.lock, operation.counter);
       args.push(`${BATCHED[operation.kind]}${operation.args.join(" ")}`);
     }
     const settleAll = (reply: unknown): void => {

@@ -32,18 +32,18 @@ export interface ScriptFigures {
 
 /** The scripts that depend on the figures of the deployment, which stand in their text: nothing of it need be sent. */
 export interface Scripts {
-  /** KEYS lock [mark]; ARGV mark quarantinedUntil, ttlMs proposal owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal owner. */
   readonly acquire: Script;
-  /** KEYS lock [mark]; ARGV mark quarantinedUntil, ttlMs proposal since waitsMs ticket owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal since waitsMs ticket owner. */
   readonly wait: Script;
-  /** KEYS lock [mark]; ARGV mark quarantinedUntil, token owner|fence. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, token owner|fence. */
   readonly raise: Script;
-  /** KEYS lock [mark]; ARGV mark quarantinedUntil, ttlMs token mayHeal owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs token mayHeal owner. */
   readonly extend: Script;
   /** KEYS lock; ARGV owner. */
   readonly release: Script;
   /**
-   * Several operations in one call, each as it would be alone: KEYS mark, then the lock of each; ARGV mark quarantinedUntil,
+   * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each; ARGV mark quarantinedUntil,
    * then one text for each operation, its letter and its arguments with blanks between them; only the last may have
    * blanks in it. A release acts under any mark. What one of them raises stays with it (pcall): the others go on, and its answer is !
    * with the text of the error. Answers one text, a line for each.
@@ -56,13 +56,13 @@ export interface Scripts {
 /** The letters by which a batch tells its operations apart. */
 export const BATCHED = { acquire: "a", wait: "t", raise: "r", extend: "e", release: "x" } as const;
 
-/** Every operation but release compares the mark that the client knows; Redis Cluster has none (one key). */
+/** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
-if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'm' end`;
+if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
 
 /**
  * The end of the quarantine is the one that the mark states, in ms of this server's clock; 0 when there is none. The
- * clock is read once. The counter of a lock lies beside it.
+ * clock is read once.
  */
 const HEADER = `
 local micros
@@ -77,9 +77,6 @@ local function quarantine()
   if ARGV[2] == '0' then return end
   local left = tonumber(ARGV[2]) - math.floor(now() / 1000)
   if left > 0 then return 'q' .. left end
-end
-local function beside(lock, letter)
-  return string.sub(lock, 1, -2) .. letter
 end`;
 
 /**
@@ -89,7 +86,7 @@ end`;
  * else's: it is put back, and must not expire. A fence that is the proposal need not be told.
  */
 const acquireOne = ({ keepMs, skewMicros }: ScriptFigures): string => `
-local function acquire(lock, ttl, proposal, owner, ticket, since, waitsMs)
+local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
   local waits = quarantine()
   if waits then return waits end
   local l = redis.call('GET', lock)
@@ -98,16 +95,16 @@ local function acquire(lock, ttl, proposal, owner, ticket, since, waitsMs)
     if string.sub(l, 1, #mine) == mine then return 'g' .. string.sub(l, #mine + 1) end
     if not string.find(l, '|%d+$') then return 'w' end
     if ticket then
-      local line = beside(lock, 'w')
+      local line = string.sub(lock, 1, -2) .. 'w'
       redis.pcall('ZADD', line, since, ticket)
-      if redis.call('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.call('PTTL', line) == -1 then
-        redis.call('PEXPIRE', line, waitsMs)
+      if redis.pcall('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.pcall('PTTL', line) == -1 then
+        redis.pcall('PEXPIRE', line, waitsMs)
       end
     end
     return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
   end
-  if ticket and not l then redis.pcall('ZREM', beside(lock, 'w'), ticket) end
-  local p, at, fence, counter = tonumber(proposal), now(), proposal, beside(lock, 'f')
+  if ticket and not l then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
+  local p, at, fence = tonumber(proposal), now(), proposal
   if p < at - ${skewMicros} then p, fence = at - ${skewMicros}, nil
   elseif p > at + ${skewMicros} then p, fence = at + ${skewMicros}, nil end
   fence = fence or string.format('%.0f', p)
@@ -141,15 +138,15 @@ local function remember(counter, token)
 end`;
 
 const RAISE_ONE = `
-local function raise(lock, token, ownerAndFence)
+local function raise(lock, counter, token, ownerAndFence)
   if redis.call('GET', lock) ~= ownerAndFence then return 'n' end
-  return remember(beside(lock, 'f'), token) or 'r'
+  return remember(counter, token) or 'r'
 end`;
 
 const EXTEND_ONE = `
-local function extend(lock, ttl, token, mayHeal, owner)
+local function extend(lock, counter, ttl, token, mayHeal, owner)
   local l = redis.call('GET', lock)
-  local mine, counter = owner .. '|', beside(lock, 'f')
+  local mine = owner .. '|'
   if l and string.sub(l, 1, #mine) == mine then
     local broken = remember(counter, token)
     if broken then return broken end
@@ -199,27 +196,27 @@ end`;
 
 const BATCH_ALL = `
 local known = redis.call('GET', KEYS[1]) == ARGV[1]
-local function run(lock, op)
+local function run(lock, counter, op)
   local letter = string.sub(op, 1, 1)
   if letter == 'x' then return release(lock, string.sub(op, 2)) end
   if not known then return 'm' end
   if letter == 'a' then
     local ttl, proposal, owner = string.match(op, '^a(%d+) (%d+) (.*)$')
-    return acquire(lock, ttl, proposal, owner)
+    return acquire(lock, counter, ttl, proposal, owner)
   end
   if letter == 't' then
     local ttl, proposal, since, waitsMs, ticket, owner = string.match(op, '^t(%d+) (%d+) (%d+) (%d+) (%S+) (.*)$')
-    return acquire(lock, ttl, proposal, owner, ticket, since, waitsMs)
+    return acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
   end
-  if letter == 'e' then return extend(lock, string.match(op, '^e(%d+) (%d+) (%d) (.*)$')) end
-  return raise(lock, string.match(op, '^r(%d+) (.*)$'))
+  if letter == 'e' then return extend(lock, counter, string.match(op, '^e(%d+) (%d+) (%d) (.*)$')) end
+  return raise(lock, counter, string.match(op, '^r(%d+) (.*)$'))
 end
 local answers = {}
-for i = 2, #KEYS do
-  local ok, answer = pcall(run, KEYS[i], ARGV[i + 1])
+for i = 1, #ARGV - 2 do
+  local ok, answer = pcall(run, KEYS[2 * i], KEYS[2 * i + 1], ARGV[i + 2])
   if not ok then answer = '!' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
   if string.find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
-  answers[i - 1] = answer
+  answers[i] = answer
 end
 return table.concat(answers, '\\n')`;
 
@@ -229,13 +226,13 @@ export function scriptsFor(figures: ScriptFigures): Scripts {
   const remember = rememberOne(figures);
   return {
     acquire: script(`${acquireAll}
-return acquire(KEYS[1], ARGV[3], ARGV[4], ARGV[5])`),
+return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5])`),
     wait: script(`${acquireAll}
-return acquire(KEYS[1], ARGV[3], ARGV[4], ARGV[8], ARGV[7], ARGV[5], ARGV[6])`),
+return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[8], ARGV[7], ARGV[5], ARGV[6])`),
     raise: script(`${COMPARE_MARK}${HEADER}${remember}${RAISE_ONE}
-return raise(KEYS[1], ARGV[3], ARGV[4])`),
+return raise(KEYS[1], KEYS[2], ARGV[3], ARGV[4])`),
     extend: script(`${COMPARE_MARK}${HEADER}${remember}${EXTEND_ONE}
-return extend(KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`),
+return extend(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`),
     release: script(`${RELEASE_ONE}
 return release(KEYS[1], ARGV[1])`),
     batch: script(

@@ -110,8 +110,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function compareAndRun<T>(operation: Operation<T>, known: Known, triesLeft: number): Promise<T> {
-    const { kind, lock, args } = operation;
-    const keys = isCluster ? [lock] : [lock, markKey];
+    const { kind, lock, counter, args } = operation;
+    const keys = isCluster ? [lock, counter] : [lock, counter, markKey];
     return call.run(
       scripts[kind],
       keys,
@@ -167,6 +167,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       return run({
         kind: inLine.length === 0 ? "acquire" : "wait",
         lock: lockOf(key),
+        counter: counterOf(key),
         args: [...asked, ...inLine, owner],
         read(reply, known): AcquireReply {
           const rest = reply.slice(1);
@@ -193,6 +194,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       return run({
         kind: "raise",
         lock: lockOf(key),
+        counter: counterOf(key),
         args: [token.toString(), `${owner}|${fence}`],
         read(reply): RaiseReply {
           if (reply === "r") return "raised";
@@ -206,6 +208,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       return run({
         kind: "extend",
         lock: lockOf(key),
+        counter: counterOf(key),
         args: [String(ttlMs), token.toString(), mayHeal ? "1" : "0", owner],
         read(reply, known): ExtendReply {
           const { identity } = known;
@@ -229,6 +232,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       return run({
         kind: "release",
         lock: lockOf(key),
+        counter: counterOf(key),
         args: [owner],
         read: (reply): ReleaseReply => (reply === "d" ? "released" : "not-owner"),
       });
