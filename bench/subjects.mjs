@@ -64,7 +64,7 @@ export async function createSubject(name, ports, { waitMs = 0, commandTimeoutMs 
 
 const RETRY_DELAY_MS = 10;
 /**
- * redlock and its fork, as their READMEs have it: of 25, 50, 100 and 200 ms, with as much jitter, it gave them the most holds.
+ * redlock and its fork, as their READMEs have it: of 25, 50, 100 and 200 ms, with as much jitter, one run each, it mostly gave them the most holds.
  * With shorter pauses they retry each command against the votes of one another, and hardly anybody ever wins.
  */
 const REDLOCK_RETRY = { retryDelay: 200, retryJitter: 200 };
