@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createSubject } from "./subjects.mjs";
 
 process.once("message", async ({ name, ports, holdMs, thinkMs, seconds }) => {
-  const subject = await createSubject(name, ports, { waitMs: 30_000 });
+  const subject = await createSubject(name, ports, { waitMs: 12_000 });
   await (
     await subject.acquire(`warm-up:${process.pid}`)
   )();

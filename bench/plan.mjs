@@ -25,7 +25,8 @@ const full = {
   sizes: [1, 3, 5],
   concurrencies: [1, 16, 128],
   rounds: 3,
-  cyclesAt: (concurrency) => (concurrency === 1 ? 400 : 2_000),
+  // Fewer would measure how the engine compiles.
+  cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 2_000),
   faultRounds: 1,
   faultCycles: 150,
   contentions: [
@@ -35,7 +36,7 @@ const full = {
   contentionRounds: 1,
   contentionSeconds: 4,
   lossRounds: 5,
-  leaseCounts: [1_000, 10_000],
+  leaseCounts: [1_000, 10_000, 100_000],
   leaseSeconds: 15,
   microSeconds: 1,
   tell,
@@ -45,10 +46,9 @@ const full = {
 const long = {
   ...full,
   sizes: [1, 3, 5, 7],
-  leaseCounts: [1_000, 10_000, 100_000],
   concurrencies: [1, 16, 128, 1024],
   rounds: 7,
-  cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 6_000),
+  cyclesAt: (concurrency) => (concurrency === 1 ? 3_000 : 6_000),
   faultRounds: 5,
   contentions: [
     { contenders: 2, holdMs: 0 },

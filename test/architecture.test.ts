@@ -91,13 +91,13 @@ const RULES: readonly {
   {
     row: "adapters/",
     of: /^adapters\//,
-    may: /^(errors$|engine\/(token|record|mark)$|adapters\/)/,
+    may: /^(errors$|engine\/(token|record|mark|line)$|adapters\/)/,
     types: /^(backend$|engine\/)/,
   },
   {
     row: "adapter.ts",
     of: /^adapter$/,
-    may: /^(engine\/record$|adapters\/shared\/)/,
+    may: /^(engine\/(record|line)$|adapters\/shared\/)/,
     types: /^(backend$|engine\/)/,
   },
   {

@@ -11,8 +11,9 @@ export async function contention(plan, servers) {
   const trio = servers.list.slice(0, 3);
   const rows = [];
   for (const { contenders, holdMs } of plan.contentions) {
-    const runs = await inTurns(PEERS, plan.contentionRounds, (name) =>
-      contend({ name, contenders, holdMs, trio, seconds: plan.contentionSeconds }),
+    // The processes are new every time: there is nothing to warm up.
+    const runs = await inTurns(PEERS, plan.contentionRounds, async (name, round) =>
+      round === 0 ? undefined : contend({ name, contenders, holdMs, trio, seconds: plan.contentionSeconds }),
     );
     for (const name of PEERS) {
       const of = (field) => median(runs[name].map((run) => run[field]));

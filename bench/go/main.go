@@ -1,7 +1,10 @@
-// Acquire and release with redsync over the servers of the benchmark: main PORTS CONCURRENCY CYCLES ROUNDS, one JSON line per round.
+// Acquire and release over the servers of the benchmark: main LIBRARY PORTS CONCURRENCY CYCLES ROUNDS, one JSON line per round.
+//
+// redsync asks independent servers. rueidislock knows no such thing: it takes as many keys on one server (or Cluster).
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -16,7 +19,14 @@ import (
 	redsyncredis "github.com/go-redsync/redsync/v4/redis"
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
+	"github.com/redis/rueidis/rueidislock"
 )
+
+const ttl = 10 * time.Second
+
+// cycle acquires and releases one key.
+type cycle func(key string) error
 
 type result struct {
 	P50       float64 `json:"p50"`
@@ -34,25 +44,65 @@ func number(text string) int {
 }
 
 func main() {
-	ports := strings.Split(os.Args[1], ",")
-	concurrency, cycles, rounds := number(os.Args[2]), number(os.Args[3]), number(os.Args[4])
+	library, ports := os.Args[1], strings.Split(os.Args[2], ",")
+	concurrency, cycles, rounds := number(os.Args[3]), number(os.Args[4]), number(os.Args[5])
+	var run cycle
+	switch library {
+	case "redsync":
+		run = overServers(ports, concurrency)
+	case "rueidislock":
+		run = overKeys(ports[0], len(ports))
+	default:
+		fail(fmt.Errorf("no such library: %s", library))
+	}
+	for round := 0; round <= rounds; round++ {
+		measured := measure(run, fmt.Sprintf("go:%s:%d:%d", library, concurrency, round), concurrency, cycles)
+		if round == 0 {
+			continue // The first round warms up.
+		}
+		line, _ := json.Marshal(measured)
+		fmt.Println(string(line))
+	}
+}
+
+func overServers(ports []string, concurrency int) cycle {
 	var pools []redsyncredis.Pool
 	for _, port := range ports {
 		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + port, PoolSize: concurrency})
 		pools = append(pools, goredis.NewPool(client))
 	}
 	locks := redsync.New(pools...)
-	for round := 0; round <= rounds; round++ {
-		run := measure(locks, concurrency, cycles, round)
-		if round == 0 {
-			continue // The first round warms up.
+	return func(key string) error {
+		mutex := locks.NewMutex(key, redsync.WithTries(1), redsync.WithExpiry(ttl))
+		if err := mutex.Lock(); err != nil {
+			return err
 		}
-		line, _ := json.Marshal(run)
-		fmt.Println(string(line))
+		_, err := mutex.Unlock()
+		return err
 	}
 }
 
-func measure(locks *redsync.Redsync, concurrency, cycles, round int) result {
+func overKeys(port string, keys int) cycle {
+	locker, err := rueidislock.NewLocker(rueidislock.LockerOption{
+		ClientOption:   rueidis.ClientOption{InitAddress: []string{"127.0.0.1:" + port}},
+		KeyMajority:    int32(keys/2 + 1),
+		KeyValidity:    ttl,
+		NoLoopTracking: true,
+	})
+	if err != nil {
+		fail(err)
+	}
+	return func(key string) error {
+		_, release, err := locker.TryWithContext(context.Background(), key)
+		if err != nil {
+			return err
+		}
+		release()
+		return nil
+	}
+}
+
+func measure(run cycle, prefix string, concurrency, cycles int) result {
 	var next atomic.Int64
 	times := make([]float64, cycles)
 	var workers sync.WaitGroup
@@ -67,14 +117,8 @@ func measure(locks *redsync.Redsync, concurrency, cycles, round int) result {
 					return
 				}
 				at := time.Now()
-				mutex := locks.NewMutex(fmt.Sprintf("go:%d:%d:%d", concurrency, round, i), redsync.WithTries(1), redsync.WithExpiry(10*time.Second))
-				if err := mutex.Lock(); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					os.Exit(1)
-				}
-				if _, err := mutex.Unlock(); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					os.Exit(1)
+				if err := run(fmt.Sprintf("%s:%d", prefix, i)); err != nil {
+					fail(err)
 				}
 				times[i] = float64(time.Since(at).Nanoseconds()) / 1000
 			}
@@ -84,4 +128,9 @@ func measure(locks *redsync.Redsync, concurrency, cycles, round int) result {
 	wall := time.Since(start).Seconds()
 	sort.Float64s(times)
 	return result{P50: times[cycles/2], P99: times[cycles*99/100], PerSecond: float64(cycles) / wall}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }

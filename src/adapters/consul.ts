@@ -84,6 +84,7 @@ export function consul(address: string | URL, options: ConsulBackendOptions = {}
     expiryClock: "wall",
     durable: true,
     lists: true,
+    wakes: true,
     atomicStep: "one transaction, conditional on the mark and on the key's ModifyIndex",
     acquireRoundTrips: 2,
   };

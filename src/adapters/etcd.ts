@@ -12,7 +12,7 @@ export type { EtcdLike, RecommendedEtcdOptions } from "./etcd/client.js";
 export interface EtcdBackendOptions {
   /** What messages and logs call it. Default: its hosts. */
   readonly name?: string;
-  /** Put before all keys: `prefix/l/KEY`, `prefix/f/KEY`, `prefix/mark`. Letters, digits, `_` and `-`. Default "ql". */
+  /** Put before all keys: `prefix/l/KEY`, `prefix/f/KEY`, `prefix/w/KEY`, `prefix/mark`. Letters, digits, `_` and `-`. Default "ql". */
   readonly prefix?: string;
   /**
    * How long one call may take, in milliseconds, 100 to 60,000; an acquire makes two, one after the other. Default
@@ -82,7 +82,7 @@ export function etcd(client: EtcdLike, options: EtcdBackendOptions = {}): Backen
   return {
     kind: "etcd",
     name,
-    capabilities: CAPABILITIES,
+    capabilities: { ...CAPABILITIES, wakes: typeof client.watchClient?.watch === "function" },
     client,
     open(deployment: Deployment): BackendSession {
       const { tokenRetentionMs: retentionMs } = deployment;

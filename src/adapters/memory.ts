@@ -38,6 +38,7 @@ import {
   forceReleaseKey,
   isForgotten,
   keptNow,
+  leaveKey,
   liftKey,
   raiseKey,
   releaseKey,
@@ -48,7 +49,7 @@ import {
 } from "../engine/record.js";
 import { clampProposal, skewMicros } from "../engine/token.js";
 import { noQuarantine, refuseUnknownOptions } from "../errors.js";
-import { createLine, type Called } from "./memory/line.js";
+import { createCallers, type Called } from "./memory/line.js";
 import { counterBroken, mismatch } from "./shared/refusals.js";
 
 /** The clocks of one memory backend. */
@@ -120,11 +121,10 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
   let identity: BackendIdentity | undefined;
   let incarnation = newIncarnation();
   let untilSweep = SWEEP_EVERY;
-  const line = createLine();
+  const callers = createCallers();
 
   function open(deployment: Deployment): BackendSession {
-    /** Who this session is to the line. */
-    const session = {};
+    const caller = callers.open();
     const skew = skewMicros(deployment.clockSkewMs);
     const memoryKind: MemoryKind = deployment.restartGuard === "off" ? "off" : "volatile";
     const { quarantineMs, tokenRetentionMs: retentionMs } = deployment;
@@ -166,13 +166,6 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       return answer;
     }
 
-    /** For how long a free key is kept for somebody else in line. */
-    function keptForOthers(key: string, ticketId: string | undefined): number {
-      const now = reading();
-      if (keptNow(entries.get(key), now).lock !== undefined) return 0;
-      return line.keptMs(key, { session, ticketId }, now.atLeastMs);
-    }
-
     function sweep(): void {
       if (--untilSweep > 0) return;
       untilSweep = SWEEP_EVERY;
@@ -188,18 +181,11 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         const quarantined = quarantine(current);
         if (quarantined !== undefined) return quarantined;
         sweep();
-        const keptMs = keptForOthers(key, ticket?.id);
-        if (keptMs > 0) {
-          if (ticket !== undefined) line.join(key, { session, ticket }, clock.nowMs());
-          return { kind: "held", remainingMs: keptMs, reserved: true, identity: identityOf(current) };
-        }
         const clamped = clampProposal(proposal, clock.wallMicros(), skew);
-        const request = { owner, ttlMs, proposal: clamped };
+        const waiter = ticket && { ...ticket, id: caller.address(ticket.id) };
+        const request = { owner, ttlMs, proposal: clamped, ticket: waiter };
         const answer = step(key, (kept, context) => acquireKey(kept, request, context));
         if (answer.kind === "counter-full") throw counterBroken(name, key);
-        if (ticket !== undefined && answer.kind === "held")
-          line.join(key, { session, ticket }, clock.nowMs());
-        else if (ticket !== undefined) line.leave(key, session, ticket.id);
         return { ...answer, identity: identityOf(current) };
       },
 
@@ -211,8 +197,7 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       async extend(request: ExtendRequest): Promise<ExtendReply> {
         const current = currentMark();
         const quarantined = quarantine(current);
-        const mayHeal = request.mayHeal && keptForOthers(request.key, undefined) === 0;
-        const asked = { ...request, mayHeal, quarantined: quarantined !== undefined };
+        const asked = { ...request, quarantined: quarantined !== undefined };
         const kind = step(request.key, (kept, context) => extendKey(kept, asked, context));
         if (kind === "quarantined" && quarantined !== undefined) return quarantined;
         return { kind: kind === "quarantined" ? "not-owner" : kind, identity: identityOf(current) };
@@ -220,13 +205,13 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
 
       async release(key: string, owner: string): Promise<ReleaseReply> {
         const reply = step(key, (kept, context) => releaseKey(kept, owner, context));
-        if (reply === "released") line.freed(key, clock.nowMs());
+        if (reply === "released") callers.freed(entries.get(key)?.line);
         return reply;
       },
 
       async forceRelease(key: string): Promise<boolean> {
         const wasLocked = step(key, forceReleaseKey);
-        if (wasLocked) line.freed(key, clock.nowMs());
+        if (wasLocked) callers.freed(entries.get(key)?.line);
         return wasLocked;
       },
 
@@ -286,12 +271,13 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         };
       },
 
-      watch: (called: Called) => line.watch(session, called),
+      watch: (called: Called) => caller.watch(called),
 
       async leave(key: string, ticketId: string): Promise<void> {
-        const wasCalled = keptForOthers(key, undefined) > 0 && keptForOthers(key, ticketId) === 0;
-        line.leave(key, session, ticketId);
-        if (wasCalled) line.freed(key, clock.nowMs());
+        const before = entries.get(key)?.line?.reserved;
+        step(key, (kept, context) => leaveKey(kept, caller.address(ticketId), context));
+        const after = entries.get(key)?.line;
+        if (after?.reserved !== before) callers.freed(after);
       },
 
       async close(): Promise<void> {
@@ -310,7 +296,6 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       incarnation = newIncarnation();
       if (memoryIs === "kept") return;
       entries.clear();
-      line.clear();
       mark = undefined;
     },
   };

@@ -3,6 +3,7 @@ import type { Backend, BackendSession, Capabilities, Deployment } from "../backe
 import { InvalidOptionError, refuseUnknownOptions } from "../errors.js";
 import { serverOf, type PostgresLike } from "./postgres/client.js";
 import { connect } from "./postgres/connection.js";
+import { createInbox } from "./postgres/inbox.js";
 import { createTable } from "./postgres/statements.js";
 import { postgresStore } from "./postgres/store.js";
 import { openMarkedSession } from "./shared/marked-session.js";
@@ -34,6 +35,7 @@ const CAPABILITIES: Capabilities = {
   expiryClock: "wall",
   durable: true,
   lists: true,
+  wakes: true,
   atomicStep: "one SQL statement",
   acquireRoundTrips: 1,
 };
@@ -76,7 +78,13 @@ export function postgres(client: PostgresLike, options: PostgresBackendOptions =
     capabilities: CAPABILITIES,
     client,
     open(deployment: Deployment): BackendSession {
-      const store = postgresStore(connect(client, server, connectionsMax), { name, table, deployment });
+      const inbox = createInbox(server);
+      const store = postgresStore(connect(client, server, connectionsMax), {
+        name,
+        table,
+        deployment,
+        inbox,
+      });
       return openMarkedSession(store, {
         name,
         deployment,

@@ -83,6 +83,7 @@ export function zookeeper(client: ZooKeeperLike, options: ZooKeeperBackendOption
     expiryClock: "wall",
     durable: true,
     lists: true,
+    wakes: true,
     atomicStep: "one multi, conditional on the mark and on the znode's version",
     acquireRoundTrips: 2,
   };

@@ -4,6 +4,16 @@
  * `docs/protocol.md`; adapters whose store decides by itself (a script, one conditional statement) state the same ones in
  * its language, and the conformance list holds both to them.
  */
+import {
+  advanced,
+  joined,
+  reservedMs,
+  reservedNow,
+  without,
+  type KeptLine,
+  type Reservation,
+  type Waiter,
+} from "./line.js";
 import { higherFence, mintFence } from "./token.js";
 
 /** A lock as it is kept. It may have ended. */
@@ -21,6 +31,8 @@ export interface KeptKey {
   readonly counter: bigint;
   /** When nothing of it is needed any more, in milliseconds of the backend's clock. */
   readonly forgetAt: number;
+  /** Who waits for it; undefined where nobody does. */
+  readonly line?: KeptLine | undefined;
 }
 
 /** The backend's clock in milliseconds, as finely as it shows itself: the true reading lies between the two. */
@@ -34,18 +46,23 @@ export interface RecordContext {
   /** Read after the request was made, so that an end counted from it is no earlier than the client reckons. */
   readonly now: ClockReading;
   readonly retentionMs: number;
+  /** See `LineContext`. */
+  readonly over?: Reservation | undefined;
 }
 
 /** The answer, and what is to be kept; `next` is undefined where nothing changes. */
 export interface Step<Answer> {
   readonly answer: Answer;
   readonly next: KeptKey | undefined;
+  /** The answer holds even where `next` could not be written: it is a place in line. */
+  readonly isAdvice?: true;
 }
 
 /** "counter-full": it may not count any further. */
 export type AcquireAnswer =
   | { readonly kind: "granted"; readonly fence: bigint }
-  | { readonly kind: "held"; readonly remainingMs: number }
+  /** `reserved`: no lock, but kept for somebody else in line. */
+  | { readonly kind: "held"; readonly remainingMs: number; readonly reserved?: true }
   | { readonly kind: "counter-full" };
 
 /** A record of which nothing is kept. */
@@ -64,25 +81,52 @@ export function isForgotten(kept: KeptKey, now: ClockReading): boolean {
   return keptNow(kept, now) === NOTHING_KEPT;
 }
 
-/** A lock for `owner`, unless somebody has it. The proposal is clamped already. A duplicate changes nothing. */
+/**
+ * A lock for `owner`, unless somebody has it or it is kept for somebody else; a ticket then stands in line. The proposal is
+ * clamped already. A duplicate changes nothing.
+ */
 export function acquireKey(
   kept: KeptKey | undefined,
-  request: { readonly owner: string; readonly ttlMs: number; readonly proposal: bigint },
+  request: {
+    readonly owner: string;
+    readonly ttlMs: number;
+    readonly proposal: bigint;
+    readonly ticket?: Waiter | undefined;
+  },
   context: RecordContext,
 ): Step<AcquireAnswer> {
-  const { owner, ttlMs, proposal } = request;
-  const { lock, counter } = keptNow(kept, context.now);
+  const { owner, ttlMs, proposal, ticket } = request;
+  const seen = keptNow(kept, context.now);
+  const { lock, counter, line } = seen;
+  if (lock?.owner === owner) return { answer: { kind: "granted", fence: lock.fence }, next: undefined };
   if (lock !== undefined) {
-    const answer: AcquireAnswer =
-      lock.owner === owner
-        ? { kind: "granted", fence: lock.fence }
-        : { kind: "held", remainingMs: lock.expiresAt - context.now.atLeastMs };
-    return { answer, next: undefined };
+    const remainingMs = lock.expiresAt - context.now.atLeastMs;
+    return standing(seen, ticket, { answer: { kind: "held", remainingMs }, context });
+  }
+  const reserved = reservedNow(line, context);
+  if (reserved !== undefined && reserved.id !== ticket?.id) {
+    const remainingMs = reservedMs(reserved, context.now);
+    return standing(seen, ticket, { answer: { kind: "held", remainingMs, reserved: true }, context });
   }
   const fence = mintFence(counter, proposal);
   if (fence === undefined) return { answer: { kind: "counter-full" }, next: undefined };
   const granted: KeptLock = { owner, fence, expiresAt: context.now.atMostMs + ttlMs };
-  return { answer: { kind: "granted", fence }, next: written(granted, fence, context) };
+  const waiting = line && { ...line, reserved: undefined };
+  const next = written(granted, fence, { ...context, line: without(waiting, ticket?.id ?? "") });
+  return { answer: { kind: "granted", fence }, next };
+}
+
+/** What is told to somebody who is not let in, and the record with its ticket in line. */
+function standing(
+  seen: KeptKey,
+  ticket: Waiter | undefined,
+  { answer, context }: { readonly answer: AcquireAnswer; readonly context: RecordContext },
+): Step<AcquireAnswer> {
+  if (ticket === undefined) return { answer, next: undefined };
+  const line = joined(seen.line, ticket, context);
+  return line === seen.line
+    ? { answer, next: undefined }
+    : { answer, next: { ...seen, line }, isAdvice: true };
 }
 
 /** Remembers at least `token`, where the lock of this owner and fence lives. */
@@ -91,12 +135,12 @@ export function raiseKey(
   request: { readonly owner: string; readonly fence: bigint; readonly token: bigint },
   context: RecordContext,
 ): Step<"raised" | "refused"> {
-  const { lock, counter } = keptNow(kept, context.now);
+  const { lock, counter, line } = keptNow(kept, context.now);
   // Owner and fence: a lock that was granted anew to the same owner belongs to another grant.
   if (lock === undefined || lock.owner !== request.owner || lock.fence !== request.fence) {
     return { answer: "refused", next: undefined };
   }
-  return { answer: "raised", next: written(lock, higherFence(counter, request.token), context) };
+  return { answer: "raised", next: written(lock, higherFence(counter, request.token), { ...context, line }) };
 }
 
 /** A later end, never an earlier one; or, where it may, the lock anew. `quarantined`: the backend does not vote. */
@@ -112,44 +156,67 @@ export function extendKey(
   context: RecordContext,
 ): Step<"extended" | "recreated" | "not-owner" | "quarantined"> {
   const { owner } = request;
-  const { lock, counter: before } = keptNow(kept, context.now);
+  const { lock, counter: before, line } = keptNow(kept, context.now);
   const counter = higherFence(before, request.token);
   const expiresAt = context.now.atMostMs + request.ttlMs;
   if (lock?.owner === owner) {
     const longer: KeptLock = { ...lock, expiresAt: Math.max(lock.expiresAt, expiresAt) };
-    return { answer: "extended", next: written(longer, counter, context) };
+    return { answer: "extended", next: written(longer, counter, { ...context, line }) };
   }
   if (request.quarantined) return { answer: "quarantined", next: undefined };
   if (lock !== undefined || !request.mayHeal) return { answer: "not-owner", next: undefined };
+  // What is kept for somebody who waits is not free.
+  if (reservedNow(line, context) !== undefined) return { answer: "not-owner", next: undefined };
   const healed: KeptLock = { owner, fence: counter, expiresAt };
-  return { answer: "recreated", next: written(healed, counter, context) };
+  return { answer: "recreated", next: written(healed, counter, { ...context, line }) };
 }
 
-/** No lock, where it was this owner's; the counter stays. */
+/** No lock, where it was this owner's; the counter stays, and the key is kept for the first in line. */
 export function releaseKey(
   kept: KeptKey | undefined,
   owner: string,
   context: RecordContext,
 ): Step<"released" | "not-owner"> {
-  const { lock, counter } = keptNow(kept, context.now);
+  const { lock, counter, line } = keptNow(kept, context.now);
   if (lock?.owner !== owner) return { answer: "not-owner", next: undefined };
-  return { answer: "released", next: written(undefined, counter, context) };
+  return { answer: "released", next: freed({ counter, line }, context) };
 }
 
-/** No lock, whoever had it; the counter stays. */
+/** No lock, whoever had it; the counter stays, and the key is kept for the first in line. */
 export function forceReleaseKey(kept: KeptKey | undefined, context: RecordContext): Step<boolean> {
-  const { lock, counter } = keptNow(kept, context.now);
+  const { lock, counter, line } = keptNow(kept, context.now);
   if (lock === undefined) return { answer: false, next: undefined };
-  return { answer: true, next: written(undefined, counter, context) };
+  return { answer: true, next: freed({ counter, line }, context) };
+}
+
+/** Takes a ticket out of the line; a key that is kept for it goes to the next. */
+export function leaveKey(kept: KeptKey | undefined, id: string, context: RecordContext): Step<undefined> {
+  const seen = keptNow(kept, context.now);
+  const { lock, line } = seen;
+  const gone = without(line, id);
+  const wasCalled = lock === undefined && reservedNow(line, context)?.id === id;
+  if (wasCalled) return { answer: undefined, next: { ...seen, line: advanced(gone, context) } };
+  const stood = line?.waiting.some((each) => each.id === id) === true;
+  return { answer: undefined, next: stood ? { ...seen, line: gone } : undefined };
 }
 
 /** A counter of at least `token`. */
 export function liftKey(kept: KeptKey | undefined, token: bigint, context: RecordContext): Step<bigint> {
-  const { lock, counter } = keptNow(kept, context.now);
+  const { lock, counter, line } = keptNow(kept, context.now);
   const lifted = higherFence(counter, token);
-  return { answer: lifted, next: written(lock, lifted, context) };
+  return { answer: lifted, next: written(lock, lifted, { ...context, line }) };
 }
 
-function written(lock: KeptLock | undefined, counter: bigint, context: RecordContext): KeptKey {
-  return { lock, counter, forgetAt: context.now.atMostMs + context.retentionMs };
+/** Without its lock, kept for the first in line. */
+function freed({ counter, line }: Pick<KeptKey, "counter" | "line">, context: RecordContext): KeptKey {
+  return written(undefined, counter, { ...context, line: advanced(line, context) });
+}
+
+function written(
+  lock: KeptLock | undefined,
+  counter: bigint,
+  { now, retentionMs, line }: RecordContext & { readonly line: KeptLine | undefined },
+): KeptKey {
+  const kept = { lock, counter, forgetAt: now.atMostMs + retentionMs };
+  return line === undefined ? kept : { ...kept, line };
 }

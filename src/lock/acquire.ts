@@ -14,7 +14,7 @@ import {
   type VoteReport,
 } from "../errors.js";
 import type { ResolvedAcquire } from "../options.js";
-import type { Calls, Standing } from "./calls.js";
+import type { Calls } from "./calls.js";
 import type { Contact } from "./contact.js";
 import type { Reporter } from "./events.js";
 import type { Line, Place } from "./line.js";
@@ -98,8 +98,11 @@ async function attemptUntilWon(
   let firstContact = 0;
   /** What the last attempt showed that was not cut short by the end of the wait. */
   let shown: Lost | undefined;
-  /** In line on the backends, from the first time that somebody else has the lock. */
-  let standing: Standing | undefined;
+  /**
+   * In line on the backends, from the first time that somebody else has the lock; in a locker that met one before, from
+   * the first attempt on, which saves another one.
+   */
+  let standing = options.waitMs > 0 && context.calls.listening() ? context.calls.stand(key) : undefined;
   /** The backends on which the ticket may still stand. */
   let inLine = (_link: Link): boolean => true;
   try {
@@ -109,20 +112,23 @@ async function attemptUntilWon(
       const deadlineMs = deadline(context, options, startedAt);
       const leftMs = options.waitMs - elapsedMs(startedAt, attemptAt);
       const ticket = standing?.ticket(Math.max(1, leftMs));
-      const attempt = startAttempt(quorum, { key, ttlMs: options.ttlMs, deadlineMs, ticket });
+      const onHeldLate = (link: Link): void => standing?.leave((each) => each === link);
+      const attempt = startAttempt(quorum, { key, ttlMs: options.ttlMs, deadlineMs, ticket, onHeldLate });
       const stop = interruption.listen(() => attempt.abandon());
       const outcome = await attempt.outcome;
       stop();
       if (outcome.kind === "won") {
         if (!interruption.interrupted()) {
           if (standing !== undefined) {
-            const granted = votedAs("granted", outcome.grant.votes());
-            inLine = (link) => !granted(link);
+            const votes = outcome.grant.votes();
+            // One that has not answered is told when it does, if it must.
+            const [granted, silent] = [votedAs("granted", votes), votedAs("no-answer", votes)];
+            inLine = (link) => !granted(link) && !silent(link);
           }
           return { grant: outcome.grant, attempts, waitedMs: elapsedMs(startedAt, system.now()) };
         }
         // Won in the very turn in which nobody wants it any more.
-        outcome.grant.over = true;
+        outcome.grant.claim.over = true;
         void releaseEverywhere(quorum, outcome.grant.claim, deadlineMs);
       }
       refuseInterrupted(context.closing, key, options.signal);

@@ -10,7 +10,6 @@ import {
   type LeaseSighting,
 } from "../engine/adoption.js";
 import { assert } from "../engine/assert.js";
-import type { Confirmation } from "../engine/extension.js";
 import { requestDeadlineMs } from "../engine/schedule.js";
 import { after, elapsedMs, latest, type Instant } from "../engine/time.js";
 import { validityMs } from "../engine/validity.js";
@@ -29,7 +28,7 @@ import { extendEverywhere } from "./extend.js";
 import type { HandedLease } from "./hand-over.js";
 import type { Link } from "./link.js";
 import { report, type Grant, type Quorum } from "./poll.js";
-import type { Claim } from "./release.js";
+import { confirmed, createClaim, type Claim } from "./release.js";
 import { either, orInterrupted, type Interruption } from "./waiting.js";
 
 /** What an adoption needs of its locker. */
@@ -61,48 +60,39 @@ export async function adoptGrant(
   assert(looked !== undefined, "what interrupts an adoption is known to the error for it");
   const remainingMs = vouchedMs(handed, looked, elapsedMs(askedAt, system.now()));
   const validUntil = adoptedUntil(askedAt, { remainingMs, statedMs: handed.remainingMs }, clockBounds);
-  const claim: Claim = {
-    key: handed.key,
-    owner: handed.owner,
-    ttlMsMax: context.maxTtlMs,
-    lateGrants: 0,
-    denials: 0,
-    untouched: 0,
-    recreated: 0,
-  };
-  let given: Grant | undefined;
-  const grant: Grant = {
+  const { key, owner } = handed;
+  const claim = createClaim({ key, owner, ttlMs: context.maxTtlMs }, quorum.links.length);
+  confirm(claim, looked.looks, askedAt);
+  const sentAt = system.look();
+  const extending = extendEverywhere(quorum, {
+    // Not over, whatever comes: what is refused here is not released.
     claim,
     token: handed.token,
     ttlMs: options.ttlMs,
-    wonAt: askedAt,
+    sentAt,
     validUntil,
-    confirmations: confirmations(looked.looks, askedAt),
-    over: false,
-    votes: () => looked.votes(),
-  };
-  const extending = extendEverywhere(quorum, {
-    grant,
-    ttlMs: options.ttlMs,
-    validUntil,
-    // What is refused here is not released.
-    isOver: () => given?.over === true,
   });
   const outcome = await orInterrupted(extending, interruption);
   refuse();
   assert(outcome !== undefined, "what interrupts an adoption is known to the error for it");
   switch (outcome.kind) {
     case "extended": {
-      const extendedUntil = after(outcome.sentAt, validityMs(options.ttlMs, clockBounds));
-      given = { ...grant, validUntil: latest(validUntil, extendedUntil), votes: () => outcome.votes };
-      return given;
+      const extendedUntil = after(sentAt, validityMs(options.ttlMs, clockBounds));
+      return {
+        claim,
+        token: handed.token,
+        ttlMs: options.ttlMs,
+        wonAt: askedAt,
+        validUntil: latest(validUntil, extendedUntil),
+        votes: outcome.votes,
+      };
     }
     case "forced-out":
       throw new LeaseLostError(handed, "forced-out");
     case "over":
       throw new LeaseLostError(handed, "expired");
     case "failed":
-      throw noQuorum(handed, outcome.votes, elapsedMs(askedAt, system.now()));
+      throw noQuorum(handed, outcome.votes(), elapsedMs(askedAt, system.now()));
   }
 }
 
@@ -226,9 +216,9 @@ function deniedText(handed: HandedLease, looks: readonly (Look | undefined)[]): 
  * memory is another one by then. Where it is missing now it may have been taken away by force, also on those
  * that did not answer.
  */
-function confirmations(looks: readonly (Look | undefined)[], at: Instant): (Confirmation | undefined)[] {
-  return looks.map((look) => ({
-    at,
-    incarnation: look?.status.kind === "reply" ? look.status.reply.identity.incarnation : undefined,
-  }));
+function confirm(claim: Claim, looks: readonly (Look | undefined)[], at: Instant): void {
+  looks.forEach((look, index) => {
+    const incarnation = look?.status.kind === "reply" ? look.status.reply.identity.incarnation : undefined;
+    confirmed(claim, index, { at, incarnation });
+  });
 }

@@ -9,6 +9,8 @@ import type { Interruption } from "./waiting.js";
 
 /** What a locker hears from its backends. */
 export interface Calls {
+  /** Whether some wait stood in line before: somebody else uses the same keys. */
+  readonly listening: () => boolean;
   /** A place in line for a wait that goes on now; undefined where no backend calls anybody. */
   stand(key: string): Standing | undefined;
   stop(): void;
@@ -25,7 +27,7 @@ export interface Standing {
   isExpected(inLine: (link: Link) => boolean): boolean;
   /** Resolves when enough backends called, after `delayMs`, or when it is interrupted. */
   pause(delayMs: number, interruption: Interruption): Promise<void>;
-  /** Waits no more; the backends `at` those places are told. */
+  /** Waits no more; the backends `at` those places are told. May be repeated for others. */
   leave(at: (link: Link) => boolean): void;
 }
 
@@ -57,6 +59,7 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
   }
 
   return {
+    listening: () => listening,
     stand(key: string): Standing | undefined {
       if (calling.length === 0) return undefined;
       listen();

@@ -12,31 +12,32 @@ import { elapsedMs, type Instant } from "../engine/time.js";
 import { requestDeadlineMs } from "../engine/schedule.js";
 import type { BackendError, VoteReport } from "../errors.js";
 import type { Link } from "./link.js";
-import { isLate, READ_MS, report, timeout, type Grant, type Quorum } from "./poll.js";
-import { grantedLate, releaseDebt } from "./release.js";
+import { isLate, READ_MS, report, timeout, type Quorum } from "./poll.js";
+import { confirmation, confirmed, grantedLate, releaseDebt, type Claim } from "./release.js";
 
 /** How an extension round ended. "over": the lease ended meanwhile. */
-export type ExtensionOutcome =
-  | { readonly kind: "extended"; readonly sentAt: Instant; readonly votes: readonly VoteReport[] }
-  | { readonly kind: "failed" | "forced-out" | "over"; readonly votes: readonly VoteReport[] };
+export interface ExtensionOutcome {
+  readonly kind: "extended" | "failed" | "forced-out" | "over";
+  /** As far as they are known when it is called; most extensions are told to nobody. */
+  readonly votes: () => readonly VoteReport[];
+}
 
 /** What is to be extended. */
 export interface ExtensionRequest {
-  readonly grant: Grant;
+  readonly claim: Claim;
+  readonly token: bigint;
   readonly ttlMs: number;
+  /** Looked up before the call: the new validity counts from it. */
+  readonly sentAt: Instant;
   /** The end that the lease has now. */
   readonly validUntil: Instant;
-  /** Whether the lease is over by now; a lock that is created anew after that is released. */
-  readonly isOver: () => boolean;
 }
 
 /** Sends extend to all backends; settles as soon as the verdict is known, and never rejects. */
 export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Promise<ExtensionOutcome> {
   const { links, system, contact } = quorum;
-  const { grant, ttlMs } = request;
-  const { claim, confirmations, token } = grant;
+  const { claim, token, ttlMs, sentAt } = request;
   const { key, owner } = claim;
-  const sentAt = system.look();
   const contactClock = contact.clock();
   const answers = new Array<ExtendReply | BackendError | undefined>(links.length).fill(undefined);
   const answeredAt = new Array<number>(links.length).fill(0);
@@ -54,10 +55,10 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
       if (reply.kind === "recreated") claim.recreated |= 1 << link.index;
       if (reply.kind === "extended" || reply.kind === "recreated") {
         // Created anew behind a release that may have found the lock of before, and said so.
-        if (request.isOver() && reply.kind === "recreated") link.owe(releaseDebt(system, claim));
-        else if (request.isOver()) grantedLate(system, claim, link);
+        if (claim.over && reply.kind === "recreated") link.owe(releaseDebt(system, claim));
+        else if (claim.over) grantedLate(system, claim, link);
         else if (refused === undefined) {
-          confirmations[link.index] = { at: system.now(), incarnation: reply.identity.incarnation };
+          confirmed(claim, link.index, { at: system.now(), incarnation: reply.identity.incarnation });
         }
       }
       cast(link, refused === undefined ? reply.kind : "fault");
@@ -84,19 +85,19 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
       for (const { index, twin } of links) {
         if (twin !== undefined) extension = revokeExtend(extension, index);
       }
-      const verdict = extensionVerdict(extension, system.look());
+      let verdict = extensionVerdict(extension, system.now());
+      // Once more by the clock that sees a suspend: it costs more, and only what counts needs it.
+      if (verdict === "extended") verdict = extensionVerdict(extension, system.look());
       switch (verdict) {
         case "pending":
           return;
         case "extended":
-          settle({ kind: "extended", sentAt, votes: reports() });
-          return;
         case "forced-out":
         case "failed":
-          settle({ kind: verdict, votes: reports() });
+          settle({ kind: verdict, votes: reports });
           return;
         case "expired":
-          settle({ kind: "over", votes: reports() });
+          settle({ kind: "over", votes: reports });
       }
     }
 
@@ -128,7 +129,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
     }
 
     for (const link of links) {
-      const heal = mayHeal(confirmations[link.index], link.identity?.incarnation, {
+      const heal = mayHeal(confirmation(claim, link.index), link.identity?.incarnation, {
         now: sentAt,
         ttlMs: healAfterMs,
       });

@@ -9,9 +9,10 @@ import { ownerHash, type LeaseEvent, type ReleaseOutcome, type Reporter } from "
 import { extendEverywhere, type ExtensionOutcome } from "./extend.js";
 import type { HandOver, HandOverDeployment } from "./hand-over.js";
 import { within } from "./link.js";
-import { lossInstant, type LossWatch, type Watched } from "./loss-watch.js";
+import type { Extendable, Keeper, Kept } from "./keeper.js";
+import { lossInstant } from "./loss-watch.js";
 import type { Grant, Quorum } from "./poll.js";
-import { releaseEverywhere } from "./release.js";
+import { releaseEverywhere, type Claim } from "./release.js";
 
 /** A lease as logs and other programs may see it; the token as text, since a bigint is no JSON. Holds no secret. */
 export interface LeaseJson {
@@ -67,12 +68,8 @@ export interface Lease extends AsyncDisposable {
   toJSON(): LeaseJson;
 }
 
-/** What the keeper needs of a lease. */
-export interface HeldLease extends Lease, Watched {
-  readonly validUntil: Instant;
-  /** Runs one extension round, after the one that may be in flight. Never rejects. */
-  extendOnce(ttlMs: number): Promise<ExtensionOutcome>;
-  isOver(): boolean;
+/** What the locker needs of a lease. */
+export interface HeldLease extends Lease, Extendable {
   /** Ends the lease as lost. */
   lose(reason: LossReason): void;
 }
@@ -82,16 +79,22 @@ export interface LeaseContext {
   readonly quorum: Quorum;
   readonly system: System;
   readonly reporter: Reporter;
-  readonly watch: LossWatch;
+  readonly keeper: Keeper<HeldLease>;
   readonly maxTtlMs: number;
   readonly deployment: HandOverDeployment;
-  /** Called once, when the lease is over for whatever reason. */
-  readonly onOver: (lease: HeldLease) => void;
 }
 
-/** Makes the lease of a won attempt, and has its end watched. */
-export function createLease(grant: Grant, context: LeaseContext): HeldLease {
-  return new QuorumLease(grant, context);
+/** How the lease is held. */
+export interface Holding {
+  /** Extended again and again, or only watched to its end. */
+  readonly keepAlive: boolean;
+  /** Extended to so much. */
+  readonly ttlMs: number;
+}
+
+/** Makes the lease of a won attempt, and has it kept. */
+export function createLease(grant: Grant, holding: Holding, context: LeaseContext): HeldLease {
+  return new QuorumLease(grant, holding, context);
 }
 
 class QuorumLease implements HeldLease {
@@ -99,22 +102,39 @@ class QuorumLease implements HeldLease {
   readonly key: string;
   readonly token: bigint;
   validUntil: Instant;
-  lossAt: Instant;
+  /** The TTL that its end comes from. */
+  #endTtlMs: number;
   #state: LeaseJson["state"] = "held";
   #controller: AbortController | undefined;
+  /** The last one that was asked for; undefined when none is in flight or waits. */
   #extending: Promise<ExtensionOutcome> | undefined;
+  /** How many are in flight or wait. */
+  #rounds = 0;
   #releasing: Promise<ReleaseOutcome> | undefined;
-  readonly #grant: Grant;
+  readonly #claim: Claim;
+  readonly #ttlMs: number;
+  readonly #wonAt: Instant;
   readonly #context: LeaseContext;
+  readonly #kept: Kept<HeldLease>;
 
-  constructor(grant: Grant, context: LeaseContext) {
-    this.key = grant.claim.key;
-    this.token = grant.token;
-    this.validUntil = grant.validUntil;
-    this.#grant = grant;
+  constructor(
+    { claim, token, ttlMs, wonAt, validUntil }: Grant,
+    { keepAlive, ttlMs: keepTtlMs }: Holding,
+    context: LeaseContext,
+  ) {
+    this.key = claim.key;
+    this.token = token;
+    this.validUntil = validUntil;
+    this.#endTtlMs = ttlMs;
+    this.#claim = claim;
+    this.#ttlMs = ttlMs;
+    this.#wonAt = wonAt;
     this.#context = context;
-    this.lossAt = lossInstant(grant.validUntil, this.#validityMs(grant.ttlMs));
-    context.watch.add(this);
+    this.#kept = context.keeper.hold(this, keepAlive ? keepTtlMs : 0);
+  }
+
+  get lossAt(): Instant {
+    return lossInstant(this.validUntil, this.#validityMs(this.#endTtlMs));
   }
 
   get signal(): AbortSignal {
@@ -146,55 +166,58 @@ class QuorumLease implements HeldLease {
 
   async extend(ttlMs?: number): Promise<number> {
     const { maxTtlMs } = this.#context;
-    const wanted = ttlMs === undefined ? this.#grant.ttlMs : checkTtl("extend(ttlMs)", ttlMs, maxTtlMs);
+    const wanted = ttlMs === undefined ? this.#ttlMs : checkTtl("extend(ttlMs)", ttlMs, maxTtlMs);
     const startedAt = this.#context.system.now();
     const outcome = await this.extendOnce(wanted);
     if (this.#state !== "held") throw this.#lost(this.#state);
     if (outcome.kind === "extended") return this.remainingMs;
     throw new NoQuorumError({
       key: this.key,
-      votes: outcome.votes,
+      votes: outcome.votes(),
       attempts: 1,
       waitedMs: elapsedMs(startedAt, this.#context.system.now()),
       retryAfterMs: undefined,
     });
   }
 
-  extendOnce(ttlMs: number): Promise<ExtensionOutcome> {
+  extendOnce(ttlMs: number, now?: Instant): Promise<ExtensionOutcome> {
     // One round at a time: answers of two rounds never add up, and the order of ends is the order of calls.
-    const before = this.#extending ?? Promise.resolve(undefined);
-    const round = before
-      .then(() => this.#extendNow(ttlMs))
-      .finally(() => {
-        if (this.#extending === round) this.#extending = undefined;
-      });
-    this.#extending = round;
+    const before = this.#extending;
+    this.#rounds++;
+    const round =
+      before === undefined
+        ? this.#extendNow(ttlMs, now ?? this.#context.system.look())
+        : before.then(() => this.#extendNow(ttlMs, this.#context.system.look()));
+    if (this.#rounds > 0) this.#extending = round;
     return round;
   }
 
-  async #extendNow(ttlMs: number): Promise<ExtensionOutcome> {
-    this.#look();
-    if (this.#state !== "held") return { kind: "over", votes: [] };
+  async #extendNow(ttlMs: number, now: Instant): Promise<ExtensionOutcome> {
+    try {
+      return await this.#extendFrom(now, ttlMs);
+    } finally {
+      if (--this.#rounds === 0) this.#extending = undefined;
+    }
+  }
+
+  async #extendFrom(sentAt: Instant, ttlMs: number): Promise<ExtensionOutcome> {
+    this.#pass(sentAt);
+    if (this.#state !== "held") return { kind: "over", votes: () => [] };
     const { quorum, reporter, system } = this.#context;
-    const outcome = await extendEverywhere(quorum, {
-      grant: this.#grant,
-      ttlMs,
-      validUntil: this.validUntil,
-      // What was handed over is somebody's: nothing of it is taken back.
-      isOver: () => this.#grant.over,
-    });
+    const { token, validUntil } = this;
+    const outcome = await extendEverywhere(quorum, { claim: this.#claim, token, ttlMs, sentAt, validUntil });
     if (this.#is("handed-over")) {
-      if (outcome.kind === "extended") this.#prolong(after(outcome.sentAt, this.#validityMs(ttlMs)), ttlMs);
+      if (outcome.kind === "extended") this.#prolong(after(sentAt, this.#validityMs(ttlMs)), ttlMs);
       return outcome;
     }
     if (this.#state !== "held") return { kind: "over", votes: outcome.votes };
     switch (outcome.kind) {
       case "extended":
-        this.#prolong(after(outcome.sentAt, this.#validityMs(ttlMs)), ttlMs);
+        this.#prolong(after(sentAt, this.#validityMs(ttlMs)), ttlMs);
         reporter.emit("extended", () => ({
           ...this.#event(),
           remainingMs: elapsedMs(system.now(), this.validUntil),
-          votes: outcome.votes,
+          votes: outcome.votes(),
         }));
         return outcome;
       case "forced-out":
@@ -206,7 +229,7 @@ class QuorumLease implements HeldLease {
           reporter.emit("atRisk", () => ({
             ...this.#event(),
             remainingMs: elapsedMs(system.now(), this.validUntil),
-            votes: outcome.votes,
+            votes: outcome.votes(),
           }));
         }
         return outcome;
@@ -215,7 +238,7 @@ class QuorumLease implements HeldLease {
 
   #prolong(until: Instant, ttlMs: number): void {
     this.validUntil = latest(this.validUntil, until);
-    this.lossAt = lossInstant(this.validUntil, this.#validityMs(ttlMs));
+    this.#endTtlMs = ttlMs;
   }
 
   release(): Promise<ReleaseOutcome> {
@@ -226,8 +249,9 @@ class QuorumLease implements HeldLease {
   async #releaseOnce(): Promise<ReleaseOutcome> {
     if (this.#state === "handed-over") return "not-owner";
     const { quorum, system, reporter } = this.#context;
-    const { claim, wonAt } = this.#grant;
-    const deadlineMs = requestDeadlineMs(this.#grant.ttlMs);
+    const claim = this.#claim;
+    const wonAt = this.#wonAt;
+    const deadlineMs = requestDeadlineMs(this.#ttlMs);
     // The cheap clock will do: what is given back needs no exact end.
     if (system.now() >= this.validUntil) this.lose("expired");
     if (this.#state === "held") this.#end("released");
@@ -247,7 +271,8 @@ class QuorumLease implements HeldLease {
     if (this.#state !== "held") throw this.#lost(this.#state);
     this.#end("handed-over");
     const { system, reporter, deployment } = this.#context;
-    const { claim, ttlMs, wonAt } = this.#grant;
+    const wonAt = this.#wonAt;
+    const ttlMs = this.#ttlMs;
     // It may still prolong the lease, or find out that it is lost.
     const last =
       this.#extending && (await within(system, requestDeadlineMs(this.#context.maxTtlMs), this.#extending));
@@ -259,17 +284,12 @@ class QuorumLease implements HeldLease {
     }
     const remainingMs = elapsedMs(now, this.validUntil);
     reporter.emit("handedOver", () => ({ ...this.#event(), remainingMs, heldMs: elapsedMs(wonAt, now) }));
-    const { key, owner } = claim;
+    const { key, owner } = this.#claim;
     return { version: 1, key, owner, token: this.token.toString(), ttlMs, remainingMs, deployment };
   }
 
   expire(): void {
     this.lose("expired");
-  }
-
-  isOver(): boolean {
-    this.#look();
-    return this.#state !== "held";
   }
 
   lose(reason: LossReason): void {
@@ -282,7 +302,7 @@ class QuorumLease implements HeldLease {
     reporter.emit("lost", () => ({
       ...this.#event(),
       reason,
-      heldMs: elapsedMs(this.#grant.wonAt, system.now()),
+      heldMs: elapsedMs(this.#wonAt, system.now()),
     }));
     this.#controller?.abort(this.#lost(reason));
   }
@@ -294,7 +314,7 @@ class QuorumLease implements HeldLease {
       token: this.token.toString(),
       state: this.#state,
       remainingMs,
-      ownerHash: ownerHash(this.#grant.claim.owner),
+      ownerHash: ownerHash(this.#claim.owner),
     };
   }
 
@@ -314,15 +334,19 @@ class QuorumLease implements HeldLease {
   /** Looks at the clocks; a lease whose validity has ended is over from here on. */
   #look(): Instant {
     const now = this.#context.system.look();
-    if (this.#state === "held" && now >= this.validUntil) this.lose("expired");
+    this.#pass(now);
     return now;
+  }
+
+  #pass(now: Instant): void {
+    if (this.#state === "held" && now >= this.validUntil) this.lose("expired");
   }
 
   #end(state: Exclude<LeaseJson["state"], "held">): void {
     this.#state = state;
-    this.#grant.over = state !== "handed-over";
-    this.#context.watch.remove(this);
-    this.#context.onOver(this);
+    // What was handed over is somebody's: nothing of it is taken back.
+    this.#claim.over = state !== "handed-over";
+    this.#context.keeper.drop(this.#kept);
   }
 
   #lost(reason: LeaseJson["state"]): LeaseLostError {
@@ -334,7 +358,7 @@ class QuorumLease implements HeldLease {
   }
 
   #event(): LeaseEvent {
-    return { key: this.key, token: this.token, ownerHash: ownerHash(this.#grant.claim.owner) };
+    return { key: this.key, token: this.token, ownerHash: ownerHash(this.#claim.owner) };
   }
 }
 

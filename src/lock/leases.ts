@@ -3,9 +3,8 @@ import type { System } from "../engine/time.js";
 import type { ResolvedAcquire, ResolvedOptions } from "../options.js";
 import type { Reporter } from "./events.js";
 import { handOverDeployment } from "./hand-over.js";
-import { keep, type Keeper } from "./keeper.js";
+import { createKeeper } from "./keeper.js";
 import { createLease, type HeldLease, type LeaseContext } from "./lease.js";
-import { createLossWatch } from "./loss-watch.js";
 import type { Grant, Quorum } from "./poll.js";
 
 /** What the leases need of their locker. */
@@ -26,9 +25,7 @@ export interface Leases {
 
 /** None yet. */
 export function createLeases({ quorum, system, reporter, resolved }: LeasesContext): Leases {
-  const watch = createLossWatch(system);
-  /** Those still held, with the keepers of those that are kept. */
-  const held = new Map<HeldLease, Keeper | undefined>();
+  const keeper = createKeeper<HeldLease>({ system, clockBounds: resolved.clockBounds });
   const lone = loneBackendText(resolved);
   let warned = lone === undefined;
 
@@ -36,27 +33,21 @@ export function createLeases({ quorum, system, reporter, resolved }: LeasesConte
     quorum,
     system,
     reporter,
-    watch,
+    keeper,
     maxTtlMs: resolved.deployment.maxTtlMs,
     deployment: handOverDeployment(resolved),
-    onOver(over: HeldLease): void {
-      held.get(over)?.stop();
-      held.delete(over);
-    },
   };
 
   return {
-    hold(grant: Grant, { ttlMs, keepAlive }: Pick<ResolvedAcquire, "ttlMs" | "keepAlive">): HeldLease {
-      const lease = createLease(grant, context);
-      const { clockBounds } = resolved;
-      held.set(lease, keepAlive ? keep(lease, ttlMs, { system, clockBounds }) : undefined);
+    hold(grant: Grant, options: Pick<ResolvedAcquire, "ttlMs" | "keepAlive">): HeldLease {
+      const lease = createLease(grant, options, context);
       if (!warned && lone !== undefined) reporter.emit("warning", () => ({ text: lone }));
       warned = true;
       return lease;
     },
     close(): void {
-      for (const lease of held.keys()) lease.lose("closed");
-      watch.stop();
+      for (const lease of keeper.held()) lease.lose("closed");
+      keeper.stop();
     },
   };
 }

@@ -249,7 +249,7 @@ class QuorumLocker implements Locker {
     const acquired = await acquireGrant(this.#acquiring, key, options);
     if (this.#closing.interrupted()) {
       // Won in the very turn of the close; its lease would outlive the locker that watches and keeps it.
-      acquired.grant.over = true;
+      acquired.grant.claim.over = true;
       void releaseEverywhere(this.#parts.quorum, acquired.grant.claim, CLOSE_WITHIN_MS);
       throw new ClosedError();
     }

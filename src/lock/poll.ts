@@ -16,13 +16,12 @@ import {
   type RaiseVote,
   type Round,
 } from "../engine/round.js";
-import type { Confirmation } from "../engine/extension.js";
 import { after, elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
 import type { Link } from "./link.js";
-import { grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
+import { confirmed, createClaim, grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
 
 /** What every round needs of its locker. */
 export interface Quorum {
@@ -41,20 +40,19 @@ export interface AttemptRequest {
   readonly deadlineMs: number;
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
+  /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
+  readonly onHeldLate?: (link: Link) => void;
 }
 
-/** A won attempt. Becomes a lease, which goes on listening to stragglers through it. */
+/** A won attempt. Becomes a lease, which keeps the claim of it and nothing else: what ran the attempt is let go. */
 export interface Grant {
+  /** Edited in place as stragglers and extensions come in. */
   readonly claim: Claim;
   readonly token: bigint;
   /** The TTL that it was asked for with. */
   readonly ttlMs: number;
   readonly wonAt: Instant;
   readonly validUntil: Instant;
-  /** What each backend last confirmed. Edited in place as stragglers and extensions come in. */
-  readonly confirmations: (Confirmation | undefined)[];
-  /** Set once the lease is over: what is granted after that is released at once. */
-  over: boolean;
   readonly votes: () => readonly VoteReport[];
 }
 
@@ -82,12 +80,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   const { key, ttlMs } = request;
   const owner = system.newOwner();
   const proposal = system.propose();
-  const claim: Claim = { key, owner, ttlMsMax: ttlMs, lateGrants: 0, denials: 0, untouched: 0, recreated: 0 };
+  const claim = createClaim({ key, owner, ttlMs }, links.length);
   const startedAt = system.now();
   const sentAt = contact.clock();
   const answers = new Array<AcquireReply | BackendError | undefined>(links.length).fill(undefined);
   const answeredAt = new Array<number>(links.length).fill(0);
-  const confirmations = new Array<Confirmation | undefined>(links.length).fill(undefined);
   let round = startRound(
     links.length,
     quorum.quorum,
@@ -95,8 +92,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   );
   let settle: ((outcome: AttemptOutcome) => void) | undefined;
   let timer: Timer | undefined;
-  /** Set when it was won. */
-  let grant: Grant | undefined;
+  let won = false;
   /** Set when it was lost: a grant that still comes in is released. */
   let lost = false;
 
@@ -108,10 +104,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     const refused = contact.answered(link, sentAt, reply);
     answers[link.index] = refused ?? reply;
     answeredAt[link.index] = elapsedMs(startedAt, system.now());
-    if (reply.kind === "granted" && (lost || grant?.over === true)) {
+    if (reply.kind === "granted" && (lost || claim.over)) {
       grantedLate(system, claim, link);
       return;
     }
+    if (reply.kind === "held" && won) request.onHeldLate?.(link);
     round = castVote(round, link.index, refused === undefined ? reply : FAULT);
     advance(link);
   }
@@ -139,7 +136,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     if (lost) return;
     if (round.token !== undefined) {
       for (const index of dueRaises(round)) raise(index, round.token);
-      if (grant !== undefined) {
+      if (won) {
         confirm(link.index);
         return;
       }
@@ -164,8 +161,10 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function confirm(index: number): void {
     const reply = answers[index];
     if (round.seats[index] !== "known" || reply === undefined || reply instanceof BackendError) return;
-    const at = after(startedAt, answeredAt[index] ?? 0);
-    confirmations[index] = { at, incarnation: reply.identity.incarnation };
+    confirmed(claim, index, {
+      at: after(startedAt, answeredAt[index] ?? 0),
+      incarnation: reply.identity.incarnation,
+    });
   }
 
   function decide(): void {
@@ -187,15 +186,14 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function win(): void {
     const { token } = round;
     if (token === undefined) return;
+    won = true;
     for (const link of links) confirm(link.index);
-    grant = {
+    const grant: Grant = {
       claim,
       token,
       ttlMs,
       wonAt: system.now(),
       validUntil: round.validUntil,
-      confirmations,
-      over: false,
       votes: reports,
     };
     finish({ kind: "won", grant });

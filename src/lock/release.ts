@@ -1,10 +1,14 @@
 /** Releasing: owner-checked, on every backend, and owed where the answer did not come. */
-import { after, type System } from "../engine/time.js";
+import type { Confirmation } from "../engine/extension.js";
+import { after, instant, type System } from "../engine/time.js";
 import type { ReleaseOutcome } from "./events.js";
 import type { Debt, Link } from "./link.js";
 import type { Quorum } from "./poll.js";
 
-/** What one attempt may have put on some backend. */
+/**
+ * What one attempt may have put on some backend, and all that a lease keeps of its attempt. A process may hold a hundred
+ * thousand: what is known of each backend is a bit, or lies in a list without an object of its own.
+ */
 export interface Claim {
   readonly key: string;
   readonly owner: string;
@@ -18,6 +22,44 @@ export interface Claim {
   untouched: number;
   /** Bit i: an extension created the lock anew on backend i, perhaps ahead of its acquire that is still on its way. */
   recreated: number;
+  /** Set once its lease is over: what is granted after that is released at once. */
+  over: boolean;
+  /** When each backend last confirmed it; not a number where it never did. See {@link confirmation}. */
+  readonly confirmedAt: number[];
+  /** Which memory of each backend last confirmed it. */
+  readonly confirmedBy: (string | undefined)[];
+}
+
+/** The claim of an attempt on `n` backends that nobody has answered. */
+export function createClaim(
+  { key, owner, ttlMs }: { readonly key: string; readonly owner: string; readonly ttlMs: number },
+  n: number,
+): Claim {
+  return {
+    key,
+    owner,
+    ttlMsMax: ttlMs,
+    lateGrants: 0,
+    denials: 0,
+    untouched: 0,
+    recreated: 0,
+    over: false,
+    confirmedAt: new Array<number>(n).fill(Number.NaN),
+    confirmedBy: new Array<string | undefined>(n).fill(undefined),
+  };
+}
+
+/** Takes note that backend number `index` confirmed the claim. */
+export function confirmed(claim: Claim, index: number, { at, incarnation }: Confirmation): void {
+  claim.confirmedAt[index] = at;
+  claim.confirmedBy[index] = incarnation;
+}
+
+/** What backend number `index` last said about the claim. */
+export function confirmation(claim: Claim, index: number): Confirmation | undefined {
+  const at = claim.confirmedAt[index];
+  if (at === undefined || Number.isNaN(at)) return undefined;
+  return { at: instant(at), incarnation: claim.confirmedBy[index] };
 }
 
 /** A release that is sent until it was answered, or until the lock must have ended by itself. */

@@ -16,6 +16,14 @@ const { setTimeout: start, clearTimeout: cancel, performance, Date: WallClock } 
 const SUSPEND_MS_MIN = 20;
 /** Where no boot clock exists, wall time that runs ahead between two looks stands in for it. */
 const WALL_JUMP_MS_MIN = 100;
+/**
+ * A look at the boot clock is good for so long, if the wall clock went as far meanwhile as the monotonic one: a suspend moves
+ * the wall clock as well, unless somebody sets it back by as much within these milliseconds. Reading both costs a
+ * tenth of reading the boot clock.
+ */
+const LOOK_MS = 10;
+/** By how much the two may differ: the wall clock is read in whole milliseconds. */
+const WALL_GRAIN_MS = 2;
 
 const OWNER_BYTES = 16;
 const OWNERS_BUFFERED = 256;
@@ -26,6 +34,8 @@ export const processSystem: System = createProcessSystem();
 function createProcessSystem(): System {
   const suspendedMs = process.platform === "linux" ? bootClockSuspension() : wallClockSuspension();
   let suspended = 0;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  let wallAtLook = 0;
   let lastProposal = 0n;
   const bytes = Buffer.alloc(OWNER_BYTES * OWNERS_BUFFERED);
   let used = bytes.length;
@@ -35,7 +45,13 @@ function createProcessSystem(): System {
       return instant(performance.now() + suspended);
     },
     look(): Instant {
-      suspended = suspendedMs();
+      const sinceLook = performance.now() - lookedAt;
+      const wallAhead = WallClock.now() - wallAtLook - sinceLook;
+      if (sinceLook > LOOK_MS || Math.abs(wallAhead) > WALL_GRAIN_MS) {
+        lookedAt = performance.now();
+        wallAtLook = WallClock.now();
+        suspended = suspendedMs();
+      }
       return instant(performance.now() + suspended);
     },
     wallMs: () => WallClock.now(),

@@ -3,7 +3,13 @@ import { describe, expect, it } from "vitest";
 import type { MemoryClock } from "../../src/adapters/memory.js";
 import { openCasSession } from "../../src/adapters/shared/cas-session.js";
 import type { CasStore, Look, MarkLook } from "../../src/adapters/shared/cas-store.js";
-import { formatRecord, keyOfRecord, parseRecord } from "../../src/adapters/shared/record-text.js";
+import {
+  formatLine,
+  formatRecord,
+  keyOfRecord,
+  parseLine,
+  parseRecord,
+} from "../../src/adapters/shared/record-text.js";
 import { isForgotten } from "../../src/engine/record.js";
 import { seededRandom } from "../../src/testing/random.js";
 import { describeConformance } from "./run-conformance.js";
@@ -18,13 +24,16 @@ interface Row {
 interface Nature {
   readonly grainMs: number;
   readonly conflicts: number;
+  /** Whether it tells what changes. */
+  readonly watches?: boolean;
   /** What stands in the place of the mark at first. */
   readonly mark?: string;
 }
 
 /** Keeps text; has a clock; every look and every write takes a turn of its own. */
 function casBackend(clock: MemoryClock, incarnation: () => string, nature: Nature): Restartable {
-  const { grainMs, conflicts } = nature;
+  const { grainMs, conflicts, watches = false } = nature;
+  const watchers = new Set<{ readonly key: string; readonly tell: () => void }>();
   const random = seededRandom(5);
   let rows = new Map<string, Row>();
   let mark: Row | undefined = nature.mark === undefined ? undefined : { text: nature.mark, version: 0 };
@@ -63,6 +72,7 @@ function casBackend(clock: MemoryClock, incarnation: () => string, nature: Natur
       if (onMark && look.mark?.version !== mark?.version) return "conflict";
       if (rows.get(key)?.version !== look.key?.version) return "conflict";
       rows.set(key, { text: formatRecord(key, next), version: ++versions });
+      for (const watcher of watchers) if (watcher.key === key) void Promise.resolve().then(watcher.tell);
       return "written";
     },
     async lookAtMark() {
@@ -97,6 +107,20 @@ function casBackend(clock: MemoryClock, incarnation: () => string, nature: Natur
         if (isForgotten(parseRecord(text, { backend: "cas", key }), now)) rows.delete(key);
       }
     },
+    ...(watches
+      ? {
+          watch(key, changed): () => void {
+            const tell = (): void => {
+              const { line, lock } = parseRecord(rows.get(key)?.text ?? "", { backend: "cas", key });
+              changed({ line, isFree: lock === undefined });
+            };
+            const watcher = { key, tell };
+            watchers.add(watcher);
+            void Promise.resolve().then(tell);
+            return () => watchers.delete(watcher);
+          },
+        }
+      : {}),
     async close() {
       // Nothing was opened.
     },
@@ -112,6 +136,7 @@ function casBackend(clock: MemoryClock, incarnation: () => string, nature: Natur
       expiryClock: "wall",
       durable: false,
       lists: true,
+      wakes: watches,
       atomicStep: "compare and swap",
       acquireRoundTrips: 2,
     },
@@ -129,6 +154,11 @@ function casBackend(clock: MemoryClock, incarnation: () => string, nature: Natur
 
 describeConformance("a store with compare and swap", () =>
   virtualSetup((clock, incarnation) => casBackend(clock, incarnation, { grainMs: 0, conflicts: 0 })),
+);
+describeConformance("one that tells what changes, and whose every fourth write loses a race", () =>
+  virtualSetup((clock, incarnation) =>
+    casBackend(clock, incarnation, { grainMs: 0, conflicts: 0.25, watches: true }),
+  ),
 );
 describeConformance("one whose clock shows whole seconds, and whose every other write loses a race", () =>
   virtualSetup(
@@ -213,5 +243,27 @@ describe("the text of a record", () => {
         expect.objectContaining({ code: "BACKEND_WRONG_TYPE" }),
       );
     }
+  });
+
+  it("has its line with it, and what is no ticket is passed over", () => {
+    const line = {
+      waiting: [{ id: "s|1", since: 2n ** 60n, until: 8 }],
+      reserved: { id: "s|2", until: 9 },
+    };
+    const record = { lock: undefined, counter: 5n, forgetAt: 7, line };
+    const text = formatRecord("k", record);
+    expect(parseRecord(text, { backend: "b", key: "k" })).toEqual(record);
+    expect(parseLine(formatLine(line))).toEqual(line);
+    const fields = JSON.parse(text) as object;
+    const broken = { ...fields, line: [1, null, ["a"], ["a", "-1", 2], ["a", "1", "2"]], reserved: ["x"] };
+    expect(parseRecord(JSON.stringify(broken), { backend: "b", key: "k" })).toEqual({
+      lock: undefined,
+      counter: 5n,
+      forgetAt: 7,
+    });
+    const long = { ...fields, line: Array.from({ length: 99 }, (_, i) => [`${i}`, "1", 8]) };
+    const parsed = parseRecord(JSON.stringify(long), { backend: "b", key: "k" });
+    expect(parsed.line?.waiting).toHaveLength(64);
+    for (const none of ["", "{}", '{"line":5}', "null"]) expect(parseLine(none)).toBeUndefined();
   });
 });

@@ -23,6 +23,8 @@ export interface OnServer {
   readonly close?: (backend: Backend) => Promise<void>;
   /** How much later than declared something may come on a busy machine. */
   readonly toleranceMs?: number;
+  /** Whether the store calls those who wait. */
+  readonly wakes?: boolean;
   /** How many cases run at once. Default 12; fewer for a server that is slow. */
   readonly atOnce?: number;
 }
@@ -50,9 +52,9 @@ let made = 0;
 export function itConforms(on: OnServer): void {
   let shared: RunningServer;
   const results = new Map<ConformanceCase, Promise<unknown>>();
-  // Each of these stores is durable, and none of them calls those who wait.
+  // Each of these stores is durable.
   const cases = conformanceCases.filter(
-    ({ needs = [] }) => !needs.includes("volatile") && !needs.includes("wakes"),
+    ({ needs = [] }) => !needs.includes("volatile") && (on.wakes === true || !needs.includes("wakes")),
   );
 
   beforeAll(async () => {

@@ -10,6 +10,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 
 await describeWithServer("consul", "the conformance list", () => {
   itConforms({
+    wakes: true,
     start: () => startConsul(),
     backend: (server, prefix) => consul(addressOf(server), { prefix, requestTimeoutMs: REQUEST_TIMEOUT_MS }),
     async wipe(server, prefix) {

@@ -31,8 +31,8 @@ const TOLERANCE_MS = 500;
 const AT_ONCE = 24;
 const CASE_TIMEOUT_MS = 90_000;
 
-/** It keeps its data, has no clock to move proposals by, and calls nobody. */
-const NEVER: readonly Need[] = ["volatile", "clamps", "wakes"];
+/** It keeps its data, and has no clock to move proposals by. */
+const NEVER: readonly Need[] = ["volatile", "clamps"];
 
 let made = 0;
 

@@ -11,5 +11,5 @@ await describeWithServer("postgres", "the conformance list", () => {
     shared = await startPostgres();
   });
   afterAll(() => shared.stop());
-  describeAdapter("over PostgreSQL", ({ alone }) => postgresPlace(shared, alone));
+  describeAdapter("over PostgreSQL", ({ alone }) => postgresPlace(shared, alone), { wakes: true });
 });

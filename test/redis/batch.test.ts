@@ -15,7 +15,7 @@ async function scriptsRun(server: RunningRedis): Promise<number> {
 
 for (const name of SERVERS) {
   await describeWithServer(name, "operations of one turn", (serverName) => {
-    test("travel as one call, a bounded number in each, and one alone as itself", async ({
+    test("travel as one call, a bounded number in each; one alone, and the first two behind a quiet turn, at once", async ({
       server,
       inService,
     }) => {
@@ -23,10 +23,12 @@ for (const name of SERVERS) {
       const session = await inService(redisServer);
       const many = Array.from({ length: 250 }, (_, i) => `k${i}`);
       // The script is there from then on.
-      await Promise.all(["w1", "w2"].map((key) => acquire(session, key)));
-      await acquire(session, "w3");
+      await Promise.all(["w1", "w2", "w3", "w4"].map((key) => acquire(session, key)));
+      await session.release("w1", ALICE);
+      await acquire(session, "w5");
       for (const { keys, calls } of [
-        { keys: many, calls: 3 },
+        { keys: many, calls: 4 },
+        { keys: many.map((key) => `again:${key}`), calls: 2 },
         { keys: ["alone"], calls: 1 },
       ]) {
         await redisServer.cli("CONFIG", "RESETSTAT");
@@ -37,7 +39,7 @@ for (const name of SERVERS) {
       await redisServer.cli("CONFIG", "RESETSTAT");
       const released = await Promise.all(many.map((key) => session.release(key, ALICE)));
       expect(new Set(released)).toEqual(new Set(["released"]));
-      expect(await scriptsRun(redisServer)).toBe(3);
+      expect(await scriptsRun(redisServer)).toBe(4);
     });
 
     test("are answered each for itself: granted, held, raised, extended, released and refused in one call", async ({
@@ -47,7 +49,10 @@ for (const name of SERVERS) {
       const session = await inService(await server({ server: serverName }));
       const fence = await grant(session, "mine");
       await grant(session, "theirs", { owner: BOB });
-      const replies = await Promise.all([
+      // The first two of a quiet session travel alone.
+      const [, , ...replies] = await Promise.all([
+        acquire(session, "a"),
+        acquire(session, "b"),
         acquire(session, "free"),
         acquire(session, "theirs"),
         session.raise({ key: "mine", owner: ALICE, fence, token: fence + 7n }),
@@ -82,9 +87,10 @@ for (const name of SERVERS) {
       const session = await inService(redisServer);
       await redisServer.cli("RPUSH", "{ql:list}:l", "a");
       await redisServer.cli("SET", "{ql:text}:l", "hello");
-      await redisServer.cli("SET", "{ql:count}:f", "many");
-      const [first, list, text, count, last] = ["first", "list", "text", "count", "last"].map((key) =>
-        acquire(session, key),
+      await redisServer.cli("SET", "{ql:count}:f", "many\nlines");
+      // The first two of a quiet session travel alone.
+      const [, , first, list, text, count, last] = ["a", "b", "first", "list", "text", "count", "last"].map(
+        (key) => acquire(session, key),
       );
       if (list === undefined || text === undefined || count === undefined) throw new Error("no promise");
       await Promise.all([

@@ -45,15 +45,19 @@ export function disturbs({ needs = [] }: ConformanceCase): boolean {
   return needs.includes("restart-kept");
 }
 
-/** Every case that fits as a test. `place` is asked for each of them; `alone` when the case restarts the server. */
+/**
+ * Every case that fits as a test. `place` is asked for each of them; `alone` when the case restarts the server. `wakes`:
+ * the store calls those who wait.
+ */
 export function describeAdapter(
   title: string,
   place: (how: { readonly alone: boolean }) => Promise<Place>,
+  { wakes = false }: { readonly wakes?: boolean } = {},
 ): void {
   describe.concurrent(title, () => {
     for (const each of conformanceCases) {
-      // Stores that keep what they have, and call nobody.
-      if (each.needs?.some((need) => need === "volatile" || need === "wakes") === true) continue;
+      // Stores that keep what they have; some of them call nobody.
+      if (each.needs?.some((need) => need === "volatile" || (need === "wakes" && !wakes)) === true) continue;
       it(each.name, async () => {
         await runCase(each, await place({ alone: disturbs(each) }));
       });

@@ -256,7 +256,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   async function hold(lease: HeldLease, record: LeaseRecord): Promise<void> {
     if (dice.chance(0.3)) void lease.signal;
     use(lease, record);
-    for (let steps = dice.pick(STEPS); steps > 0 && !lease.isOver(); steps--) {
+    for (let steps = dice.pick(STEPS); steps > 0 && lease.remainingMs > 0; steps--) {
       await sleep(dice.between(0, profile.stepMs ?? 10));
       if (dice.chance(0.4)) use(lease, record);
       if (dice.chance(profile.extends ?? 0.2)) {

@@ -47,8 +47,10 @@ const NO_EXPIRED_VERDICT: Edit = {
 };
 const WATCH_ASLEEP: Edit = {
   file: WATCH,
-  find: "leases.add(lease);\n            const now",
-  put: "return; const now",
+  find:
+    "if (now >= entry.lease.lossAt)\n                lost.push(entry);\n            else {\n" +
+    "                wheel.insert(entry, Math.ceil(entry.lease.lossAt));",
+  put: "{ if (now < entry.lease.lossAt) wheel.insert(entry, Math.ceil(entry.lease.lossAt));",
 };
 const LOOKS_ONLY_AT_REACHABLE: readonly Edit[] = [
   {
@@ -233,8 +235,8 @@ export const MUTANTS: readonly Mutant[] = [
       WATCH_ASLEEP,
       {
         file: LEASE,
-        find: 'if (this.#state === "held" && now >= this.validUntil)\n            this.lose("expired");\n        return now;',
-        put: "return now;",
+        find: 'if (this.#state === "held" && now >= this.validUntil)\n            this.lose("expired");',
+        put: "",
       },
     ],
     seenBy: ["resurrection", "exclusion"],
@@ -284,13 +286,13 @@ export const MUTANTS: readonly Mutant[] = [
         find: "let extension = startExtension(links.length, quorum.quorum, request.validUntil);",
         put:
           "let extension = startExtension(links.length, quorum.quorum, request.validUntil);\n" +
-          '    const before = (grant.before ?? []).map((vote) => (vote === "extended" || vote === "recreated" ? vote : undefined));\n' +
+          '    const before = (claim.before ?? []).map((vote) => (vote === "extended" || vote === "recreated" ? vote : undefined));\n' +
           "    if (before.length > 0) extension = { ...extension, votes: before };",
       },
       {
         file: "src/lock/extend",
         find: "extension = castExtend(extension, link.index, vote);",
-        put: "extension = castExtend(extension, link.index, vote); grant.before = extension.votes;",
+        put: "extension = castExtend(extension, link.index, vote); claim.before = extension.votes;",
       },
     ],
     seenBy: ["exclusion", "resurrection"],
@@ -495,20 +497,12 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a keeper goes on behind the end of its lease",
     edits: [
+      { file: "src/lock/keeper", find: "kept.over = true;\n            watch.remove(kept);", put: "" },
+      { file: "src/lock/keeper", find: "watch.stop();", put: "" },
       {
-        file: "src/lock/keeper",
-        find: "stopped = true;\n            if (timer !== undefined)\n                system.cancelTimer(timer);",
-        put: "",
-      },
-      {
-        file: "src/lock/keeper",
-        find: "if (stopped || lease.isOver())\n            return;\n        void",
-        put: "void",
-      },
-      {
-        file: "src/lock/keeper",
-        find: "if (stopped || lease.isOver())\n                return;\n            failures",
-        put: "failures",
+        file: WATCH,
+        find: "lost.push(entry);",
+        put: "{ lost.push(entry); wheel.insert(entry, Math.ceil(now) + SLICE_MS); }",
       },
     ],
     seenBy: ["leaks"],

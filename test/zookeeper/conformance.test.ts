@@ -9,6 +9,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 
 await describeWithServer("zookeeper", "the conformance list", () => {
   itConforms({
+    wakes: true,
     start: () => startZookeeper(),
     backend: ({ port }, prefix) => backendOn({ port, prefix }, { requestTimeoutMs: REQUEST_TIMEOUT_MS }),
     async wipe({ port }, prefix) {

@@ -52,11 +52,22 @@ export interface TransactionReply {
   readonly now: ClockReading;
 }
 
+/** A key at an index. */
+export interface Awaited {
+  readonly entry: KvEntry | undefined;
+  readonly index: number;
+}
+
 /** A session's way to its agent. */
 export interface Agent {
   transaction(steps: readonly KvStep[]): Promise<TransactionReply>;
   /** The answer to a GET, parsed; undefined where there is nothing. */
   read(path: string): Promise<{ readonly body: unknown; readonly now: ClockReading }>;
+  /**
+   * The entry of a key, as soon as it is another one than at that index (0: at once), or after a while. Gives up with the
+   * signal.
+   */
+  await(key: string, index: number, given: AbortSignal): Promise<Awaited>;
   /** Gives up what is under way, and refuses what comes. */
   close(): void;
 }
@@ -64,6 +75,8 @@ export interface Agent {
 /** Codes of failed fetches before which nothing was sent. */
 const NOT_SENT =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|UND_ERR_CONNECT_TIMEOUT|ERR_TLS\w*|ERR_SSL\w*|CERT_\w+|DEPTH_ZERO\w+|SELF_SIGNED\w+|UNABLE_TO\w+|HOSTNAME_MISMATCH|EPROTO)$/;
+/** How long Consul may keep a question that waits for a change; it takes up to a sixteenth more. */
+const AWAIT_MS = 10_000;
 /** The header shows whole seconds. */
 const DATE_GRAIN_MS = 1_000;
 const FAILED_CONDITION = /index is stale|doesn't exist|already exists|current modify index/;
@@ -75,27 +88,32 @@ export function createAgent(options: AgentOptions): Agent {
   const underWay = new Set<AbortController>();
   let closed = false;
 
-  async function ask(path: string, body?: string): Promise<Answer> {
+  async function ask(
+    path: string,
+    { body, timeoutMs = requestTimeoutMs, given }: Asking = {},
+  ): Promise<Answer> {
     if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
     const abort = new AbortController();
+    const give = (): void => abort.abort();
     underWay.add(abort);
+    given?.addEventListener("abort", give);
     try {
-      return await within(
-        { backend: name, timeoutMs: requestTimeoutMs, onTimeout: () => abort.abort() },
-        async () => {
-          const response = await options.fetch(`${base}${path}`, {
-            method: body === undefined ? "GET" : "PUT",
-            headers: token === undefined ? {} : { "X-Consul-Token": token },
-            ...(body === undefined ? {} : { body }),
-            redirect: "manual",
-            signal: abort.signal,
-          });
-          return { status: response.status, date: response.headers.get("date"), text: await response.text() };
-        },
-      );
+      return await within({ backend: name, timeoutMs, onTimeout: give }, async () => {
+        const response = await options.fetch(`${base}${path}`, {
+          method: body === undefined ? "GET" : "PUT",
+          headers: token === undefined ? {} : { "X-Consul-Token": token },
+          ...(body === undefined ? {} : { body }),
+          redirect: "manual",
+          signal: abort.signal,
+        });
+        const { status, headers } = response;
+        const index = Number(headers.get("x-consul-index"));
+        return { status, date: headers.get("date"), index, text: await response.text() };
+      });
     } catch (error) {
       throw error instanceof BackendError ? error : unanswered(name, error);
     } finally {
+      given?.removeEventListener("abort", give);
       underWay.delete(abort);
     }
   }
@@ -112,7 +130,9 @@ export function createAgent(options: AgentOptions): Agent {
   return {
     async transaction(steps): Promise<TransactionReply> {
       // A transaction of reads is answered by a leader that has made sure that it is one; another one writes anyway.
-      const answer = await ask("/v1/txn?consistent", JSON.stringify(steps.map((KV) => ({ KV }))));
+      const answer = await ask("/v1/txn?consistent", {
+        body: JSON.stringify(steps.map((KV) => ({ KV }))),
+      });
       if (answer.status !== 200 && answer.status !== 409) throw refused(name, answer);
       const { Results, Errors } = fieldsOf(name, answer);
       if (answer.status === 409) {
@@ -134,6 +154,16 @@ export function createAgent(options: AgentOptions): Agent {
       return { body: parsed(name, answer), now };
     },
 
+    async await(key, index, given) {
+      const path = `/v1/kv/${key}?index=${index}&wait=${AWAIT_MS}ms`;
+      const timeoutMs = AWAIT_MS * (1 + 1 / 16) + requestTimeoutMs;
+      const answer = await ask(path, { timeoutMs, given });
+      if (answer.status === 404) return { entry: undefined, index: nextIndex(answer, index) };
+      if (answer.status !== 200) throw refused(name, answer);
+      const [entry] = listOf(parsed(name, answer));
+      return { entry: entryOf(entry), index: nextIndex(answer, index) };
+    },
+
     close() {
       closed = true;
       for (const abort of underWay) abort.abort();
@@ -141,9 +171,22 @@ export function createAgent(options: AgentOptions): Agent {
   };
 }
 
+/** An index that went back is one of another memory, and a question without one would be answered at once for ever. */
+function nextIndex(answer: Answer, before: number): number {
+  return answer.index < before ? 0 : Math.max(1, answer.index);
+}
+
+interface Asking {
+  readonly body?: string;
+  readonly timeoutMs?: number;
+  /** Given up with it. */
+  readonly given?: AbortSignal;
+}
+
 interface Answer {
   readonly status: number;
   readonly date: string | null;
+  readonly index: number;
   readonly text: string;
 }
 

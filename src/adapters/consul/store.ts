@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import type { Examination, ListPage, ListRequest } from "../../backend.js";
 import { isForgotten, keptNow, type ClockReading, type KeptKey } from "../../engine/record.js";
 import type { CasStore, Look, MarkLook, Stored } from "../shared/cas-store.js";
+import { keepWatching } from "../shared/keep-watching.js";
 import { placeOf, sealOf } from "../shared/place.js";
 import { formatRecord, keyOfRecord, parseRecord } from "../shared/record-text.js";
 import { brokenMark } from "../shared/refusals.js";
@@ -24,6 +25,8 @@ const STEPS_MAX = 64;
 /** So many records are deleted at a time at most: more than are written meanwhile, so that they do not pile up. */
 const FORGET_MAX = 512;
 const FOLDERS_AT_ONCE = 8;
+/** Each takes a connection, of which an agent by default allows 200 for one address. */
+const WATCHES_MAX = 16;
 
 /** Nothing is asked yet. */
 export function createConsulStore(
@@ -171,6 +174,25 @@ export function createConsulStore(
         await agent.transaction(forgotten.slice(from, from + STEPS_MAX));
       }
     },
+
+    watchesMax: WATCHES_MAX,
+    watch: (key, changed) =>
+      keepWatching(({ well, gone }) => {
+        const given = new AbortController();
+        const follow = async (): Promise<void> => {
+          for (let index = 0; !given.signal.aborted;) {
+            const awaited = await agent.await(recordKey(key), index, given.signal);
+            if (given.signal.aborted) return;
+            // Also when nothing changed in that time, which does no harm.
+            const kept = awaited.entry === undefined ? undefined : recordOf(awaited.entry.text)?.value;
+            well();
+            changed({ line: kept?.line, isFree: kept?.lock === undefined });
+            index = awaited.index;
+          }
+        };
+        follow().catch(gone);
+        return () => given.abort();
+      }),
 
     async close() {
       agent.close();

@@ -31,7 +31,29 @@ export interface EtcdLike {
       }[];
     }>;
   };
+  /** Missing in clients that watch nothing. */
+  readonly watchClient?: EtcdWatchClient;
   close(): void;
+}
+
+/** What opens streams of changes. */
+export interface EtcdWatchClient {
+  watch(): Promise<EtcdWatchStream>;
+}
+
+/** A stream of changes. */
+export interface EtcdWatchStream {
+  write(request: object): unknown;
+  end(): unknown;
+  cancel(): void;
+  on(event: "error" | "end", listener: () => void): unknown;
+  on(event: "data", listener: (told: EtcdWatchTold) => void): unknown;
+}
+
+export interface EtcdWatchTold {
+  readonly created: boolean;
+  readonly canceled: boolean;
+  readonly events: readonly { readonly type: string; readonly kv: EtcdKeyValue }[];
 }
 
 /** What every answer of etcd begins with. 64-bit numbers are text. */

@@ -12,12 +12,20 @@ export interface Revisions {
   readonly second: string;
   /** The lease of the lock, or of the quarantine; "0" for none. */
   readonly lease: string;
+  /** When the line of a lock was written; "0" for none. */
+  readonly line: string;
 }
 
 /** The revision and the lease of what is not there. */
 export const ABSENT = "0";
 /** Neither key is there. */
-export const NEITHER: Revisions = { text: undefined, first: ABSENT, second: ABSENT, lease: ABSENT };
+export const NEITHER: Revisions = {
+  text: undefined,
+  first: ABSENT,
+  second: ABSENT,
+  lease: ABSENT,
+  line: ABSENT,
+};
 
 /** A key or value. */
 export function bytes(text: string): Buffer {

@@ -91,6 +91,7 @@ export function openMarks({ client, call, leases, prefix }: MarksContext): Marks
         first: mark.mod_revision,
         second: hold?.mod_revision ?? ABSENT,
         lease: hold?.lease ?? ABSENT,
+        line: ABSENT,
       };
       if (parsed === undefined) return { ...basis, mark: { value: text, version }, serverId: "" };
       const serverId = await idOfServer(parsed.incarnation);

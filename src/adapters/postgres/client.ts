@@ -24,6 +24,7 @@ export interface OwnClient {
   query(config: object): Promise<unknown>;
   end(): Promise<unknown>;
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
+  on(event: "notification", listener: (message: { readonly payload?: string }) => void): unknown;
 }
 
 /** Makes a connection of the adapter's own, not connected yet. */

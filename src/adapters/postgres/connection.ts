@@ -56,18 +56,69 @@ export function connect(client: PostgresLike, server: Server, lanesMax: number):
   return lanes;
 }
 
+/** Whatever the caller has set. */
+const CLIENT_SETTINGS = {
+  connectionTimeoutMillis: CONNECT_MS_MAX,
+  keepAlive: true,
+  // The adapter's own bounds take their place.
+  query_timeout: 0,
+  statement_timeout: 0,
+  lock_timeout: 0,
+  idle_in_transaction_session_timeout: 0,
+  pipeline: false,
+  binary: false,
+};
+
+/** A connection on which a channel is heard. */
+export interface Listening {
+  /** Whether it still answers; it is given up when it does not. */
+  check(): Promise<boolean>;
+  destroy(): void;
+}
+
+/** Listens to a channel, of whose name nothing needs to be quoted. Rejects when that is not possible now, in bounded time. */
+export async function listen(
+  server: Server,
+  channel: string,
+  on: { readonly call: (payload: string) => void; readonly gone: () => void },
+): Promise<Listening> {
+  const client = server.make(CLIENT_SETTINGS);
+  let over = false;
+  const end = (): void => {
+    if (over) return;
+    over = true;
+    client.connection.stream.destroy();
+    on.gone();
+  };
+  // Without a listener an error of a connection ends the process.
+  client.on("error", end);
+  client.on("end", end);
+  client.on("notification", ({ payload = "" }) => on.call(payload));
+  const ask = (text: string): Promise<unknown> =>
+    bounded(
+      () => client.query(asTexts({ text })),
+      () => timeoutFault(server.name, ANSWER_MS_MAX),
+    );
+  try {
+    await client.connect();
+    // A server may end sessions that do nothing; this one waits for a living.
+    await ask(`SET idle_session_timeout = 0`).catch(() => undefined);
+    await ask(`LISTEN ${channel}`);
+  } catch (error) {
+    end();
+    throw error;
+  }
+  return {
+    async check() {
+      await ask("SELECT 1").catch(end);
+      return !over;
+    },
+    destroy: end,
+  };
+}
+
 async function open(server: Server, backend: string, onSilence: () => void): Promise<PostgresLane> {
-  const client = server.make({
-    connectionTimeoutMillis: CONNECT_MS_MAX,
-    keepAlive: true,
-    // The adapter's own bounds take their place.
-    query_timeout: 0,
-    statement_timeout: 0,
-    lock_timeout: 0,
-    idle_in_transaction_session_timeout: 0,
-    pipeline: false,
-    binary: false,
-  });
+  const client = server.make(CLIENT_SETTINGS);
   let usable = true;
   const destroy = (): void => {
     usable = false;

@@ -1,12 +1,14 @@
 /** What PostgreSQL says of itself, and what it means for a lock. */
 import type { Examination, Finding } from "../../backend.js";
 import type { Row } from "./connection.js";
+import { addLine } from "./statements.js";
 
 const VERSION_MIN = 12;
 
 /** `row`: the answer to the statement `examine`. */
 export function examination(row: Row, table: string): Examination {
-  const [version, nowMs, standby, readOnly, fsync, fullPageWrites, syncCommit, persistence, allowed] = row;
+  const [version, nowMs, standby, readOnly, fsync, fullPageWrites, syncCommit, persistence, allowed, lined] =
+    row;
   const server = `PostgreSQL ${version ?? "?"}`;
   return {
     server,
@@ -18,6 +20,7 @@ export function examination(row: Row, table: string): Examination {
       commit(syncCommit ?? ""),
       storage(persistence ?? undefined, table),
       access(allowed ?? undefined, table),
+      ...(lined === "0" ? [noLine(table)] : []),
     ],
   };
 }
@@ -108,5 +111,14 @@ function access(allowed: string | undefined, table: string): Finding {
     topic,
     text: `its user may not do all that the lock needs on the table ${table}`,
     remedy: `GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} to it`,
+  };
+}
+
+function noLine(table: string): Finding {
+  return {
+    level: "warning",
+    topic: "storage",
+    text: `the table ${table} has no column for those who wait, so that they are not called and ask now and then`,
+    remedy: `${addLine(table)}, and start clients anew`,
   };
 }

@@ -3,22 +3,35 @@
  * ahead. The mark is the row of the empty key, which no lock can have, so that whatever empties the table takes it
  * along. The locker's answer is one text, its first character the kind: g granted, h held, q quarantined, m another mark
  * than the client knows, r raised, e extended, c created anew, n not owner or refused, x a counter that is broken, a
- * another one was faster: again.
+ * another one was faster: again, k kept for another in line.
+ *
+ * A row with an owner and without a fence is a reservation: the owner is the ticket for which the key is kept, and it is no
+ * lock to anybody. The line is in the row as well, since what an update computes from its own row is computed anew
+ * when it had to wait for it: a ticket that comes while the lock is freed is either called or not taken. A ticket is a
+ * text of fixed places, so that texts in order are tickets in order: since, until when it waits, address.
  *
  * `clock_timestamp()` is the time at which it is computed, after waiting for a row; `now()` would be older. A lock ends by
  * a microsecond later rather than earlier.
  */
 import { createHash } from "node:crypto";
+import { LINE_MAX, RESERVATION_MS } from "../shared/reservation.js";
 import type { Statement } from "./connection.js";
 
 /** All statements on one table. */
 export interface Statements {
   readonly acquire: Statement;
+  /** An acquire with a ticket, which stands in line when the answer is held. */
+  readonly wait: Statement;
   readonly raise: Statement;
   readonly extend: Statement;
   readonly heal: Statement;
+  /** Frees a lock, keeps the key for the first in line and calls the first two. */
   readonly release: Statement;
+  /** Without the line, for a table that has none and a server that takes no more calls. */
+  readonly releaseOnly: Statement;
   readonly forceRelease: Statement;
+  readonly forceReleaseOnly: Statement;
+  readonly leave: Statement;
   readonly inspect: Statement;
   readonly list: Statement;
   readonly lift: Statement;
@@ -34,14 +47,47 @@ export function createTable(table: string): string {
   // Half-filled pages keep the new version of a row on the page of the old one, without touching the index.
   return (
     `CREATE TABLE IF NOT EXISTS ${table} (key bytea PRIMARY KEY, owner text, fence bigint, counter bigint NOT NULL, ` +
-    `expires_at timestamptz NOT NULL, forget_at timestamptz NOT NULL) WITH (fillfactor = 50)`
+    `expires_at timestamptz NOT NULL, forget_at timestamptz NOT NULL, line text[]) WITH (fillfactor = 50)`
   );
 }
 
+/** What a table of a release that called nobody lacks. */
+export function addLine(table: string): string {
+  return `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS line text[]`;
+}
+
 const FENCE_MAX = "9007199254740990";
+/** A ticket is written again when it would end by so much too early: each attempt says anew for how long it waits. */
+const SHORT_MS = 1_000;
 const NOW_MS = "extract(epoch FROM clock_timestamp()) * 1000";
 const after = (ms: string): string =>
   `clock_timestamp() + ${ms}::float8 * interval '1 millisecond' + interval '1 microsecond'`;
+
+const digits = (ms: string): string => `lpad((${ms})::bigint::text, 16, '0')`;
+/** Where the parts of a ticket stand. */
+const UNTIL = `substr(e, 22, 16) COLLATE "C"`;
+const ADDRESS = "substr(e, 39)";
+/** Those in line whose wait is not over; rows of `e`. */
+const waiting = (line: string): string =>
+  `SELECT e FROM unnest(${line}) AS e WHERE ${UNTIL} > ${digits(NOW_MS)}`;
+const inOrder = (rows: string): string =>
+  `(SELECT array_agg(e ORDER BY e COLLATE "C") FROM (${rows}) AS those)`;
+/** A call to an address: `channel|id`. What looks otherwise was written by somebody else, and must not fail a release. */
+const call = (address: string, inMs: string): string =>
+  `CASE WHEN ${address} ~ '^ql_[0-9a-f]{16}[|]' THEN pg_notify(substr(${address}, 1, 19), substr(${address}, 21) || ' ' || ${inMs}) END`;
+/**
+ * The key of the row `l` is kept for its first in line, or free; no more than a few steps, since every release takes them. Where
+ * the wait of the first is over, nobody has the next turn.
+ */
+const KEEP = `fence = NULL,
+  owner = CASE WHEN substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)} THEN substr(l.line[1], 39) END,
+  expires_at = CASE WHEN substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)} THEN ${after(`'${RESERVATION_MS}'`)} ELSE 'epoch' END,
+  line = nullif(l.line[2:], '{}')`;
+/** Calls the first two of a key that was freed, by its new owner and line. */
+const CALLS = `'r', ${call("owner", "0")}, ${call(
+  "substr(line[1], 39)",
+  `CASE WHEN owner IS NULL THEN 0 ELSE ${RESERVATION_MS} END`,
+)}`;
 
 /** The statements on a table, whose name is quoted already. */
 export function statementsOn(table: string): Statements {
@@ -54,7 +100,8 @@ export function statementsOn(table: string): Statements {
   const update = (owner: string, ttl: string, retention: string): string => `
   UPDATE ${table} SET expires_at = greatest(expires_at, ${after(ttl)}), counter = greatest(counter, $6::bigint),
     forget_at = ${after(retention)}
-  WHERE key = $1 AND owner = ${owner} AND expires_at > clock_timestamp() AND EXISTS (SELECT FROM mark) RETURNING key`;
+  WHERE key = $1 AND owner = ${owner} AND fence IS NOT NULL AND expires_at > clock_timestamp()
+    AND EXISTS (SELECT FROM mark) RETURNING key`;
 
   return {
     // key mark quarantinedUntil owner ttlMs proposal skewMicros retentionMs. A refusal must not lock or write the row.
@@ -76,9 +123,48 @@ export function statementsOn(table: string): Statements {
   RETURNING fence)
 SELECT CASE ${unlessMark} ${ifQuarantined}
   WHEN EXISTS (SELECT FROM granted) THEN 'g' || (SELECT fence FROM granted)
-  WHEN (SELECT live AND owner = $4 FROM seen) THEN 'g' || (SELECT fence FROM seen)
-  WHEN (SELECT live FROM seen) THEN 'h' || (SELECT left_ms FROM seen)
+  WHEN (SELECT live AND owner = $4 AND fence IS NOT NULL FROM seen) THEN 'g' || (SELECT fence FROM seen)
+  WHEN (SELECT live FROM seen) THEN (SELECT CASE WHEN fence IS NULL THEN 'k' ELSE 'h' END || left_ms FROM seen)
   WHEN (SELECT counter FROM seen) >= ${FENCE_MAX} THEN 'x' || (SELECT counter FROM seen)
+  ELSE 'a' END`,
+    ),
+
+    // As acquire, and address since waitsMs. Who has the lock stands in line no more.
+    wait: named(
+      "wait",
+      `WITH ${mark}, seen AS MATERIALIZED (
+  SELECT owner, fence, counter, expires_at > clock_timestamp() AND NOT (fence IS NULL AND owner = $9) AS taken,
+    extract(epoch FROM expires_at - clock_timestamp()) * 1000 AS left_ms,
+    EXISTS (SELECT FROM unnest(line) AS e WHERE ${ADDRESS} = $9 AND ${UNTIL} >= ${digits(`${NOW_MS} + $11::float8 - ${SHORT_MS}`)}) AS stands,
+    (SELECT count(*) FROM (${waiting("line")} AND ${ADDRESS} <> $9) AS others) >= ${LINE_MAX} AS is_full
+  FROM ${table} WHERE key = $1
+), proposed AS MATERIALIZED (
+  SELECT least(greatest($6::bigint, micros - $7::bigint), micros + $7::bigint) AS fence
+  FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS clock
+), granted AS (
+  INSERT INTO ${table} AS l (key, owner, fence, counter, expires_at, forget_at)
+  SELECT $1, $4, fence, fence, ${after("$5")}, ${after("$8")} FROM proposed, mark
+  WHERE left_ms <= 0 AND NOT EXISTS (SELECT FROM seen WHERE taken)
+  ON CONFLICT (key) DO UPDATE SET owner = EXCLUDED.owner, fence = greatest(l.counter + 1, EXCLUDED.fence),
+    counter = greatest(l.counter + 1, EXCLUDED.fence), expires_at = ${after("$5")}, forget_at = ${after("$8")},
+    line = ${inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $9`)}
+  WHERE (l.expires_at <= clock_timestamp() OR (l.fence IS NULL AND l.owner = $9)) AND l.counter < ${FENCE_MAX}
+  RETURNING fence
+), joined AS (
+  UPDATE ${table} AS l SET line = ${inOrder(
+    `${waiting("l.line")} AND ${ADDRESS} <> $9 UNION ALL
+      SELECT lpad($10::text, 20, '0') || ' ' || ${digits(`${NOW_MS} + $11::float8`)} || ' ' || $9`,
+  )}
+  WHERE l.key = $1 AND l.expires_at > clock_timestamp() AND NOT (l.fence IS NULL AND l.owner = $9)
+    AND EXISTS (SELECT FROM mark WHERE left_ms <= 0)
+    AND EXISTS (SELECT FROM seen WHERE taken AND owner <> $4 AND NOT stands AND NOT is_full)
+  RETURNING key)
+SELECT CASE ${unlessMark} ${ifQuarantined}
+  WHEN EXISTS (SELECT FROM granted) THEN 'g' || (SELECT fence FROM granted)
+  WHEN (SELECT taken AND owner = $4 AND fence IS NOT NULL FROM seen) THEN 'g' || (SELECT fence FROM seen)
+  WHEN (SELECT taken AND (stands OR is_full OR EXISTS (SELECT FROM joined)) FROM seen)
+    THEN (SELECT CASE WHEN fence IS NULL THEN 'k' ELSE 'h' END || left_ms FROM seen)
+  WHEN (SELECT NOT taken AND counter >= ${FENCE_MAX} FROM seen) THEN 'x' || (SELECT counter FROM seen)
   ELSE 'a' END`,
     ),
 
@@ -118,15 +204,36 @@ SELECT CASE ${unlessMark} WHEN EXISTS (SELECT FROM kept) THEN 'e' ${ifQuarantine
     // key owner retentionMs. Compares no mark: an owner is used once.
     release: named(
       "release",
+      `UPDATE ${table} AS l SET forget_at = ${after("$3")}, ${KEEP}
+WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
+    ),
+    releaseOnly: named(
+      "release-only",
       `UPDATE ${table} SET owner = NULL, fence = NULL, expires_at = 'epoch', forget_at = ${after("$3")}
-WHERE key = $1 AND owner = $2 AND expires_at > clock_timestamp() RETURNING 'r'`,
+WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING 'r'`,
     ),
 
     // key retentionMs
     forceRelease: named(
       "force-release",
+      `UPDATE ${table} AS l SET forget_at = ${after("$2")}, ${KEEP}
+WHERE key = $1 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
+    ),
+    forceReleaseOnly: named(
+      "force-release-only",
       `UPDATE ${table} SET owner = NULL, fence = NULL, expires_at = 'epoch', forget_at = ${after("$2")}
-WHERE key = $1 AND expires_at > clock_timestamp() RETURNING 'r'`,
+WHERE key = $1 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING 'r'`,
+    ),
+
+    // key address. A reservation that is given up goes to the next in line.
+    leave: named(
+      "leave",
+      `WITH freed AS (UPDATE ${table} AS l SET ${KEEP}
+WHERE key = $1 AND fence IS NULL AND owner = $2 AND expires_at > clock_timestamp() RETURNING ${CALLS}
+), gone AS (UPDATE ${table} AS l SET line = ${inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $2`)}
+WHERE key = $1 AND NOT (fence IS NULL AND owner IS NOT DISTINCT FROM $2 AND expires_at > clock_timestamp())
+  AND EXISTS (SELECT FROM unnest(l.line) AS e WHERE ${ADDRESS} = $2) RETURNING key)
+SELECT FROM freed`,
     ),
 
     // key
@@ -139,7 +246,7 @@ FROM (SELECT * FROM ${table} WHERE key = $1) AS seen`,
     // first key looked at, key before it or null, limit. The mark is no key.
     list: named(
       "list",
-      `SELECT encode(key, 'hex'), (expires_at > clock_timestamp())::int::text FROM ${table}
+      `SELECT encode(key, 'hex'), (fence IS NOT NULL AND expires_at > clock_timestamp())::int::text FROM ${table}
 WHERE key >= $1 AND key > $2 ORDER BY key LIMIT $3::int`,
     ),
 
@@ -186,7 +293,8 @@ SELECT (SELECT encode(key, 'hex') FROM page ORDER BY key DESC LIMIT 1), (SELECT 
   (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass($1)),
   (CASE WHEN to_regclass($1) IS NULL THEN NULL ELSE has_table_privilege(to_regclass($1), 'SELECT')
     AND has_table_privilege(to_regclass($1), 'INSERT') AND has_table_privilege(to_regclass($1), 'UPDATE')
-    AND has_table_privilege(to_regclass($1), 'DELETE') END)::int::text`,
+    AND has_table_privilege(to_regclass($1), 'DELETE') END)::int::text,
+  (to_regclass($1) IS NULL OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'line'))::int::text`,
     ),
   };
 }

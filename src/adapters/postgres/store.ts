@@ -25,6 +25,7 @@ import type { Lanes } from "../shared/lanes.js";
 import type { PostgresLane, Row, Statement } from "./connection.js";
 import { examination } from "./examination.js";
 import { stateOf } from "./faults.js";
+import type { Inbox } from "./inbox.js";
 import { createTable, statementsOn } from "./statements.js";
 
 /** What a store needs. */
@@ -33,11 +34,18 @@ export interface PostgresStoreOptions {
   readonly deployment: Deployment;
   /** Quoted. */
   readonly table: string;
+  /** Where to hear of tickets whose turn has come. */
+  readonly inbox: Inbox;
 }
 
 /** How often an acquire is repeated that another one overtook. */
 const RACES_MAX = 8;
+/** For how long a ticket stands in line without being renewed. */
+const WAITS_MS_MAX = 24 * 3_600_000;
 const UNDEFINED_TABLE = "42P01";
+const UNDEFINED_COLUMN = "42703";
+/** Nobody can be called: no column for the line, a full queue of notifications, a server that has none. */
+const LINE_ONLY: ReadonlySet<string> = new Set([UNDEFINED_COLUMN, "54000", "42883"]);
 const UNDEFINED_SCHEMA = "3F000";
 const NO_PERMISSION = "42501";
 /** Somebody else made it at the same moment. */
@@ -45,10 +53,12 @@ const MADE_MEANWHILE: ReadonlySet<string> = new Set(["42P07", "23505", "42710"])
 
 /** The store behind the connections. */
 export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStoreOptions): MarkedStore {
-  const { name, table, deployment } = options;
+  const { name, table, deployment, inbox } = options;
   const statements = statementsOn(table);
   const skewMicros = Math.round(deployment.clockSkewMs * 1000);
   const retention = deployment.tokenRetentionMs;
+  /** Whether the table has a column for those who wait; one of an earlier release has none. */
+  let isLined = true;
   const sweeper = createSweeper({
     retentionMs: retention,
     sweep: async (after, pageSize) => {
@@ -138,18 +148,60 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     }
   }
 
+  /** Whether a statement failed for the line alone, which is advice: the one without it is to be tried. */
+  function isOfLine(error: unknown): boolean {
+    const state = stateOf(causeOf(error)) ?? "";
+    if (state === UNDEFINED_COLUMN) isLined = false;
+    return LINE_ONLY.has(state);
+  }
+
+  /** Frees a lock and calls the next, or frees it where nobody can be called. */
+  async function free(which: "release" | "forceRelease", values: readonly unknown[]): Promise<boolean> {
+    const freed = async (statement: Statement): Promise<boolean> =>
+      (await askTable(statement, values)).length > 0;
+    const plainly = which === "release" ? statements.releaseOnly : statements.forceReleaseOnly;
+    if (!isLined) return freed(plainly);
+    try {
+      return await freed(statements[which]);
+    } catch (error) {
+      if (!isOfLine(error)) throw error;
+      return freed(plainly);
+    }
+  }
+
+  /** An acquire, and a place in line where it has a ticket and the answer is held. */
+  async function tryOnce(mark: KnownMark, request: AcquireRequest): Promise<string> {
+    const { key, owner, ttlMs, proposal, ticket } = request;
+    const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
+    const address = ticket === undefined ? undefined : inbox.address(ticket.id);
+    if (ticket !== undefined && address !== undefined && isLined) {
+      const waitsMs = Math.min(ticket.waitsMs, WAITS_MS_MAX);
+      const all = [...values, address, ticket.since.toString(), waitsMs];
+      try {
+        const reply = await step({ statement: statements.wait, key, mark }, all);
+        if (/^[hk]/.test(reply)) inbox.joined(ticket);
+        else inbox.left(ticket.id);
+        return reply;
+      } catch (error) {
+        // Somebody else's transaction that holds the row, too: to be told held, nobody need wait for it.
+        if (!isOfLine(error) && stateOf(causeOf(error)) === undefined) throw error;
+      }
+    }
+    return step({ statement: statements.acquire, key, mark }, values);
+  }
+
   return {
     async acquire(mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
-      const { key, owner, ttlMs, proposal } = request;
       for (let race = 1; ; race++) {
-        const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
-        const reply = await step({ statement: statements.acquire, key, mark }, values);
+        const reply = await tryOnce(mark, request);
         const rest = reply.slice(1);
         switch (reply[0]) {
           case "g":
             return { kind: "granted", fence: BigInt(rest) };
           case "h":
             return { kind: "held", remainingMs: Number(rest) };
+          case "k":
+            return { kind: "held", remainingMs: Number(rest), reserved: true };
           case "q":
             return { kind: "quarantined", remainingMs: Number(rest) };
           case "m":
@@ -161,7 +213,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
               what: `others were faster ${race} times, and had released it each time`,
             });
           default:
-            throw badReply(reply, key);
+            throw badReply(reply, request.key);
         }
       }
     },
@@ -202,24 +254,21 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       }
     },
 
-    async release(key: string, owner: string): Promise<ReleaseReply> {
-      const rows = await askTable(statements.release, [bytesOf(key), owner, retention]);
-      return rows.length > 0 ? "released" : "not-owner";
-    },
+    release: async (key: string, owner: string): Promise<ReleaseReply> =>
+      (await free("release", [bytesOf(key), owner, retention])) ? "released" : "not-owner",
 
-    async forceRelease(key: string): Promise<boolean> {
-      return (await askTable(statements.forceRelease, [bytesOf(key), retention])).length > 0;
-    },
+    forceRelease: (key: string): Promise<boolean> => free("forceRelease", [bytesOf(key), retention]),
 
     async inspect(key: string): Promise<KeyRecord> {
       const [row] = await askTable(statements.inspect, [bytesOf(key)]);
       if (row === undefined) return { lock: undefined, counter: 0n };
       const [counter, owner, fence, left] = row;
       const remainingMs = Number(left);
-      if (owner === null || owner === undefined || !(remainingMs > 0)) {
+      // An owner without a fence is a ticket for which the key is kept.
+      if (typeof owner !== "string" || typeof fence !== "string" || !(remainingMs > 0)) {
         return { lock: undefined, counter: BigInt(counter ?? 0) };
       }
-      return { lock: { owner, fence: BigInt(fence ?? 0), remainingMs }, counter: BigInt(counter ?? 0) };
+      return { lock: { owner, fence: BigInt(fence), remainingMs }, counter: BigInt(counter ?? 0) };
     },
 
     async list({ prefix, cursor, pageSize }: ListRequest): Promise<ListPage> {
@@ -262,7 +311,17 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       return examination(row ?? [], table);
     },
 
+    watch: inbox.watch,
+
+    async leave(key: string, ticket: string): Promise<void> {
+      const address = inbox.address(ticket);
+      inbox.left(ticket);
+      if (!isLined || address === undefined) return;
+      await askTable(statements.leave, [bytesOf(key), address]);
+    },
+
     async close(): Promise<void> {
+      inbox.close();
       sweeper.stop();
       lanes.leave();
     },

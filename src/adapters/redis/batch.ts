@@ -1,28 +1,27 @@
 /**
- * Operations that are asked for in one turn of the event loop travel as one call. A single one travels alone, and at
- * once: nothing waits for company.
+ * Operations that are asked for in one turn of the event loop travel as one call, as soon as more than one was. Nothing
+ * waits for company: who is alone is sent at once.
  */
-import type { BackendError } from "../../errors.js";
-import { texts, type Caller } from "./call.js";
-import { BATCH, BATCHED } from "./scripts.js";
+import type { Caller } from "./call.js";
+import { BATCHED, type Script } from "./scripts.js";
 import type { Known, ServerMark } from "./server-mark.js";
 
-/** One operation on its way. */
-export interface Entry {
+/** One step to one key. */
+export interface Operation<T> {
   readonly kind: keyof typeof BATCHED;
   readonly lock: string;
   readonly counter: string;
+  /** The last one may have blanks in it. */
   readonly args: readonly string[];
-  /** Sends it by itself. */
-  alone(): void;
-  /** Takes the answer that the server gave under `known`. */
-  settle(answer: string, known: Known): void;
-  fail(fault: BackendError): void;
+  /** What the answer means that the server gave under `known`. */
+  read(answer: string, known: Known): T;
 }
 
 /** Collects what is asked for in one turn. */
 export interface Batch {
-  add(entry: Entry): void;
+  /** Whether what is asked for now is likely not to be alone in its turn, so that collecting is worth its cost. */
+  isCrowded(): boolean;
+  add<T>(operation: Operation<T>): Promise<T>;
   /** Sends what was collected, now. */
   flush(): void;
 }
@@ -32,25 +31,38 @@ export interface BatchContext {
   readonly call: Caller;
   readonly mark: ServerMark;
   readonly markKey: string;
-  /** The header of a marked script; see scripts.ts. */
-  readonly header: (known: Known) => readonly string[];
+  readonly script: Script;
+  /** How an operation goes by itself. */
+  readonly alone: <T>(operation: Operation<T>) => Promise<T>;
 }
 
-/** So many operations in one call: a server serves nobody else meanwhile, and a hundred take it about half a millisecond. */
-const BATCH_MAX = 100;
+/** An operation on its way. */
+interface Entry {
+  readonly operation: Operation<unknown>;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** So many operations in one call: a server serves nobody else meanwhile, and as many take it about half a millisecond. */
+const BATCH_MAX = 128;
+/** With fewer requests unanswered, it is a process that does one thing after the other. */
+const UNANSWERED_MIN = 2;
 
 /** Nothing collected yet. */
 export function createBatch(context: BatchContext): Batch {
-  const { call, mark, markKey } = context;
+  const { call, mark, markKey, script, alone } = context;
   let collected: Entry[] = [];
+  /** The last turn had more than one. */
+  let crowded = false;
 
   function flush(): void {
     if (collected.length === 0) return;
     const entries = collected;
     collected = [];
+    crowded = entries.length > 1;
     const known = mark.fresh();
     if (known === undefined || entries.length === 1) {
-      for (const entry of entries) entry.alone();
+      for (const entry of entries) sendAlone(entry);
       return;
     }
     mark.relearnWhenDue(known);
@@ -61,35 +73,57 @@ export function createBatch(context: BatchContext): Batch {
 
   function send(entries: readonly Entry[], known: Known): void {
     const keys = [markKey];
-    const args = [...context.header(known)];
-    for (const { kind, lock, counter, args: own } of entries) {
-      keys.push(lock, counter);
-      args.push(BATCHED[kind], ...own);
+    const args = [known.mark, known.quarantinedUntil];
+    for (const { operation } of entries) {
+      keys.push(operation.lock, operation.counter);
+      args.push(`${BATCHED[operation.kind]}${operation.args.join(" ")}`);
     }
-    call.run(BATCH, keys.length, keys.concat(args)).then(
-      (reply) => {
-        const answers = texts(reply);
-        entries.forEach((entry, i) => {
-          const answer = answers[i] ?? "";
-          if (answer.startsWith("!")) entry.fail(call.fault(replyError(answer.slice(1))));
-          else entry.settle(answer, known);
-        });
-      },
-      (error: unknown) => {
-        const fault = call.fault(error);
-        for (const entry of entries) entry.fail(fault);
-      },
-    );
+    const settleAll = (reply: unknown): void => {
+      const answers = String(reply).split("\n");
+      // Nobody may take the answer of another.
+      if (answers.length !== entries.length)
+        throw call.fault(replyError("another number of answers than operations"));
+      entries.forEach((entry, i) => settle(entry, answers[i] ?? "", known));
+    };
+    call.run(script, keys, args, settleAll).catch((fault: unknown) => {
+      for (const { reject } of entries) reject(fault);
+    });
+  }
+
+  function settle(entry: Entry, answer: string, known: Known): void {
+    const { operation, resolve, reject } = entry;
+    if (answer === OTHER_MARK) {
+      mark.forget(known);
+      sendAlone(entry);
+    } else if (answer.startsWith("!")) reject(call.fault(replyError(answer.slice(1))));
+    else {
+      try {
+        resolve(operation.read(answer, known));
+      } catch (error) {
+        reject(error);
+      }
+    }
+  }
+
+  function sendAlone({ operation, resolve, reject }: Entry): void {
+    alone(operation).then(resolve, reject);
   }
 
   return {
-    add(entry: Entry): void {
-      // Behind everything that this turn still does, and ahead of the next: `nextTick` runs when its promises have settled.
-      if (collected.push(entry) === 1) process.nextTick(flush);
+    isCrowded: () => crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN,
+    add<T>(operation: Operation<T>): Promise<T> {
+      return new Promise((resolve, reject) => {
+        const entry: Entry = { operation, resolve: resolve as Entry["resolve"], reject };
+        // Behind everything that this turn still does, and ahead of the next: `nextTick` runs when its promises have settled.
+        if (collected.push(entry) === 1) process.nextTick(flush);
+      });
     },
     flush,
   };
 }
+
+/** What a script answers that was called under another mark than the server has. */
+export const OTHER_MARK = "m";
 
 /** What one operation of a batch raised, in the form in which a client reports the error of a whole script. */
 function replyError(text: string): Error {

@@ -22,16 +22,50 @@ function script(lua: string): Script {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") };
 }
 
+/** What the scripts of a deployment have in common. */
+export interface ScriptFigures {
+  /** For how long a counter is kept behind its last use, in ms. */
+  readonly keepMs: number;
+  /** Half-width of the window into which proposals are clamped, in microseconds. */
+  readonly skewMicros: number;
+}
+
+/** The scripts that depend on the figures of the deployment, which stand in their text: nothing of it need be sent. */
+export interface Scripts {
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal owner. */
+  readonly acquire: Script;
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal since waitsMs ticket owner. */
+  readonly wait: Script;
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, token owner|fence. */
+  readonly raise: Script;
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs token mayHeal owner. */
+  readonly extend: Script;
+  /** KEYS lock; ARGV owner. */
+  readonly release: Script;
+  /**
+   * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each; ARGV mark quarantinedUntil,
+   * then one text for each operation, its letter and its arguments with blanks between them; only the last may have
+   * blanks in it. A release acts under any mark. What one of them raises stays with it (pcall): the others go on, and its answer is !
+   * with the text of the error. Answers one text, a line for each.
+   */
+  readonly batch: Script;
+  /** KEYS lock counter; ARGV token. Answers the counter that is there afterwards. */
+  readonly lift: Script;
+}
+
+/** The letters by which a batch tells its operations apart. */
+export const BATCHED = { acquire: "a", wait: "t", raise: "r", extend: "e", release: "x" } as const;
+
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
 if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
 
 /**
- * The header of every operation, alone or in a batch: ARGV mark quarantinedUntil retentionMs skewMicros. The end of the
- * quarantine is the one that the mark states, in ms of this server's clock; 0 when there is none. The clock is read once.
+ * The end of the quarantine is the one that the mark states, in ms of this server's clock; 0 when there is none. The
+ * clock is read once.
  */
 const HEADER = `
-local retention, skew, micros = ARGV[3], tonumber(ARGV[4])
+local micros
 local function now()
   if not micros then
     local t = redis.call('TIME')
@@ -46,11 +80,13 @@ local function quarantine()
 end`;
 
 /**
+ * A ticket for which the key was kept was taken out of the line then.
+ *
  * The counter comes first, since a script that fails half-way is not undone. What is no number in its place is somebody
- * else's: it is put back, and must not expire.
+ * else's: it is put back, and must not expire. A fence that is the proposal need not be told.
  */
-const ACQUIRE_ONE = `
-local function acquire(lock, counter, owner, ttl, proposal, ticket, since, waitsMs)
+const acquireOne = ({ keepMs, skewMicros }: ScriptFigures): string => `
+local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
   local waits = quarantine()
   if waits then return waits end
   local l = redis.call('GET', lock)
@@ -61,15 +97,18 @@ local function acquire(lock, counter, owner, ttl, proposal, ticket, since, waits
     if ticket then
       local line = string.sub(lock, 1, -2) .. 'w'
       redis.pcall('ZADD', line, since, ticket)
-      if redis.call('PTTL', line) < tonumber(waitsMs) then redis.call('PEXPIRE', line, waitsMs) end
+      if redis.pcall('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.pcall('PTTL', line) == -1 then
+        redis.pcall('PEXPIRE', line, waitsMs)
+      end
     end
     return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
   end
-  if ticket then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
-  local p, at = tonumber(proposal), now()
-  if p < at - skew then p = at - skew elseif p > at + skew then p = at + skew end
-  local fence = string.format('%.0f', p)
-  local old = redis.call('SET', counter, fence, 'PX', retention, 'GET')
+  if ticket and not l then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
+  local p, at, fence = tonumber(proposal), now(), proposal
+  if p < at - ${skewMicros} then p, fence = at - ${skewMicros}, nil
+  elseif p > at + ${skewMicros} then p, fence = at + ${skewMicros}, nil end
+  fence = fence or string.format('%.0f', p)
+  local old = redis.call('SET', counter, fence, 'PX', ${keepMs}, 'GET')
   if old then
     local f = string.find(old, '^%d+$') and tonumber(old)
     if not f then
@@ -77,39 +116,39 @@ local function acquire(lock, counter, owner, ttl, proposal, ticket, since, waits
       return 'x' .. old
     end
     if f >= 9007199254740990 then
-      redis.call('SET', counter, old, 'PX', retention)
+      redis.call('SET', counter, old, 'PX', ${keepMs})
       return 'x' .. old
     end
     if f >= p then
       fence = string.format('%.0f', f + 1)
-      redis.call('SET', counter, fence, 'PX', retention)
+      redis.call('SET', counter, fence, 'PX', ${keepMs})
     end
   end
   redis.call('SET', lock, owner .. '|' .. fence, 'PX', ttl)
-  return 'g' .. fence
+  return fence == proposal and 'g' or 'g' .. fence
 end`;
 
 /** Sets the counter to at least the token; a broken counter ends the operation with x. */
-const REMEMBER_ONE = `
-local function remember(counter, token, keepMs)
+const rememberOne = ({ keepMs }: ScriptFigures): string => `
+local function remember(counter, token)
   local old = redis.call('GET', counter)
   if old and not string.find(old, '^%d+$') then return 'x' .. old end
-  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', counter, keepMs)
-  else redis.call('SET', counter, token, 'PX', keepMs) end
+  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', counter, ${keepMs})
+  else redis.call('SET', counter, token, 'PX', ${keepMs}) end
 end`;
 
 const RAISE_ONE = `
-local function raise(lock, counter, ownerAndFence, token)
+local function raise(lock, counter, token, ownerAndFence)
   if redis.call('GET', lock) ~= ownerAndFence then return 'n' end
-  return remember(counter, token, retention) or 'r'
+  return remember(counter, token) or 'r'
 end`;
 
 const EXTEND_ONE = `
-local function extend(lock, counter, owner, ttl, token, mayHeal)
+local function extend(lock, counter, ttl, token, mayHeal, owner)
   local l = redis.call('GET', lock)
   local mine = owner .. '|'
   if l and string.sub(l, 1, #mine) == mine then
-    local broken = remember(counter, token, retention)
+    local broken = remember(counter, token)
     if broken then return broken end
     if redis.call('PTTL', lock) < tonumber(ttl) then redis.call('PEXPIRE', lock, ttl) end
     return 'e'
@@ -117,7 +156,7 @@ local function extend(lock, counter, owner, ttl, token, mayHeal)
   local waits = quarantine()
   if waits then return waits end
   if l or mayHeal ~= '1' then return 'n' end
-  local broken = remember(counter, token, retention)
+  local broken = remember(counter, token)
   if broken then return broken end
   redis.call('SET', lock, mine .. redis.call('GET', counter), 'PX', ttl)
   return 'c'
@@ -145,77 +184,70 @@ local function free(lock)
   if second then call(second, ${RESERVATION_MS}) end
 end`;
 
-/** Harmless under any mark, since an owner is used once. XX: a counter that does not expire is not ours. */
+/** Harmless under any mark, since an owner is used once. */
 const RELEASE_ONE = `${FREE_ONE}
-local function release(lock, counter, owner, keepMs)
+local function release(lock, owner)
   local l = redis.call('GET', lock)
   local mine = owner .. '|'
   if not l or string.sub(l, 1, #mine) ~= mine then return 'n' end
-  redis.call('PEXPIRE', counter, keepMs, 'XX')
   free(lock)
   return 'd'
 end`;
 
-/** KEYS lock counter [mark]; ARGV header, owner ttlMs proposal [ticket since waitsMs]. */
-export const ACQUIRE: Script = script(`${COMPARE_MARK}${HEADER}${ACQUIRE_ONE}
-return acquire(KEYS[1], KEYS[2], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10])`);
-
-/** KEYS lock counter [mark]; ARGV header, owner|fence token. */
-export const RAISE: Script = script(`${COMPARE_MARK}${HEADER}${REMEMBER_ONE}${RAISE_ONE}
-return raise(KEYS[1], KEYS[2], ARGV[5], ARGV[6])`);
-
-/** KEYS lock counter [mark]; ARGV header, owner ttlMs token mayHeal. */
-export const EXTEND: Script = script(`${COMPARE_MARK}${HEADER}${REMEMBER_ONE}${EXTEND_ONE}
-return extend(KEYS[1], KEYS[2], ARGV[5], ARGV[6], ARGV[7], ARGV[8])`);
-
-/** KEYS lock counter; ARGV owner retentionMs. */
-export const RELEASE: Script = script(`${RELEASE_ONE}
-return release(KEYS[1], KEYS[2], ARGV[1], ARGV[2])`);
-
-/** The letters by which a batch tells its operations apart. */
-export const BATCHED = { acquire: "a", wait: "t", raise: "r", extend: "e", release: "x" } as const;
-
-/**
- * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each; ARGV header, then
- * letter and arguments of each. A release acts under any mark. What one of them raises stays with it (pcall): the others
- * go on, and its answer is ! with the text of the error. Answers a list, one answer for each.
- */
-export const BATCH: Script =
-  script(`${HEADER}${ACQUIRE_ONE}${REMEMBER_ONE}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}
+const BATCH_ALL = `
 local known = redis.call('GET', KEYS[1]) == ARGV[1]
-local answers, i, n = {}, 5, 0
-for k = 2, #KEYS, 2 do
-  local letter, ok, answer = ARGV[i], true, 'm'
-  if letter == 'x' then
-    ok, answer = pcall(release, KEYS[k], KEYS[k + 1], ARGV[i + 1], retention)
-    i = i + 2
-  elseif letter == 'a' then
-    if known then ok, answer = pcall(acquire, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
-    i = i + 4
-  elseif letter == 't' then
-    if known then
-      ok, answer = pcall(acquire, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
-    end
-    i = i + 7
-  elseif letter == 'e' then
-    if known then ok, answer = pcall(extend, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
-    i = i + 5
-  else
-    if known then ok, answer = pcall(raise, KEYS[k], KEYS[k + 1], ARGV[i + 1], ARGV[i + 2]) end
-    i = i + 3
+local function run(lock, counter, op)
+  local letter = string.sub(op, 1, 1)
+  if letter == 'x' then return release(lock, string.sub(op, 2)) end
+  if not known then return 'm' end
+  if letter == 'a' then
+    local ttl, proposal, owner = string.match(op, '^a(%d+) (%d+) (.*)$')
+    return acquire(lock, counter, ttl, proposal, owner)
   end
-  if not ok then answer = '!' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
-  n = n + 1
-  answers[n] = answer
+  if letter == 't' then
+    local ttl, proposal, since, waitsMs, ticket, owner = string.match(op, '^t(%d+) (%d+) (%d+) (%d+) (%S+) (.*)$')
+    return acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
+  end
+  if letter == 'e' then return extend(lock, counter, string.match(op, '^e(%d+) (%d+) (%d) (.*)$')) end
+  return raise(lock, counter, string.match(op, '^r(%d+) (.*)$'))
 end
-return answers`);
+local answers = {}
+for i = 1, #ARGV - 2 do
+  local ok, answer = pcall(run, KEYS[2 * i], KEYS[2 * i + 1], ARGV[i + 2])
+  if not ok then answer = '!' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
+  if string.find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
+  answers[i] = answer
+end
+return table.concat(answers, '\\n')`;
 
-/** KEYS lock counter; ARGV retentionMs. What is no lock is not deleted. */
+/** The scripts of a deployment. */
+export function scriptsFor(figures: ScriptFigures): Scripts {
+  const acquireAll = `${COMPARE_MARK}${HEADER}${acquireOne(figures)}`;
+  const remember = rememberOne(figures);
+  return {
+    acquire: script(`${acquireAll}
+return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5])`),
+    wait: script(`${acquireAll}
+return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[8], ARGV[7], ARGV[5], ARGV[6])`),
+    raise: script(`${COMPARE_MARK}${HEADER}${remember}${RAISE_ONE}
+return raise(KEYS[1], KEYS[2], ARGV[3], ARGV[4])`),
+    extend: script(`${COMPARE_MARK}${HEADER}${remember}${EXTEND_ONE}
+return extend(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`),
+    release: script(`${RELEASE_ONE}
+return release(KEYS[1], ARGV[1])`),
+    batch: script(
+      `${HEADER}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
+    ),
+    lift: script(`${remember}
+return remember(KEYS[2], ARGV[1]) or redis.call('GET', KEYS[2])`),
+  };
+}
+
+/** KEYS lock. What is no lock is not deleted. */
 export const FORCE_RELEASE: Script = script(`${FREE_ONE}
 local l = redis.call('GET', KEYS[1])
 if not l or string.sub(l, 1, 2) == 'r|' then return '0' end
 if not string.find(l, '|%d+$') then return 'w' end
-redis.call('PEXPIRE', KEYS[2], ARGV[1], 'XX')
 free(KEYS[1])
 return '1'`);
 
@@ -296,10 +328,6 @@ export const QUARANTINE: Script = script(`${READ_MARK}${NOW_MS}
 if raw ~= ARGV[1] then return 'm' end
 write(string.gsub(inc, '[^.]*$', '') .. ARGV[2], n, q, ttl, '1', now + tonumber(ARGV[3]))
 return 'ok'`);
-
-/** KEYS lock counter; ARGV token retentionMs. Answers the counter that is there afterwards. */
-export const LIFT: Script = script(`${REMEMBER_ONE}
-return remember(KEYS[2], ARGV[1], ARGV[2]) or redis.call('GET', KEYS[2])`);
 
 /**
  * KEYS mark; ARGV commands to ask about, never run. Returns the server's clock in ms, what INFO says ("" where it may not

@@ -84,12 +84,11 @@ export function createServerMark(
     const { backends, quorum, maxTtlMs, quarantineMs } = deployment;
     const figures = [backends, quorum, maxTtlMs, quarantineMs].map(String);
     const fresh = randomBytes(16).toString("hex");
-    const reply = await call
-      .run(REGISTER, 1, [markKey, memory, ...figures, fresh])
+    const [text = "", runId, serverMs] = await call
+      .run(REGISTER, [markKey], [memory, ...figures, fresh], texts)
       .catch((error: unknown) => {
         throw markUnreadable(name, call.fault(error));
       });
-    const [text = "", runId, serverMs] = texts(reply);
     if (text === "blind") throw markUnreadable(name, "INFO says neither run_id nor master_replid");
     if (text === "old") {
       const what = "its server is too old: Redis 7 or Valkey 8 is needed";

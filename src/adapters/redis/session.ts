@@ -19,7 +19,7 @@ import type {
 } from "../../backend.js";
 import type { MemoryKind } from "../../engine/mark.js";
 import { BackendError, noQuarantine, show } from "../../errors.js";
-import { createBatch, type Entry } from "./batch.js";
+import { createBatch, OTHER_MARK, type Operation } from "./batch.js";
 import { createCaller, texts } from "./call.js";
 import type { RedisLike } from "./client.js";
 import { accessQuestions } from "./access.js";
@@ -28,18 +28,14 @@ import { examination } from "./examination.js";
 import { createInbox } from "./inbox.js";
 import { listKeys } from "./list-keys.js";
 import {
-  ACQUIRE,
   BOOTSTRAP,
   EXAMINE,
-  EXTEND,
   FORCE_RELEASE,
   INSPECT,
   JOIN,
   LEAVE,
-  LIFT,
   QUARANTINE,
-  RAISE,
-  RELEASE,
+  scriptsFor,
   type Script,
 } from "./scripts.js";
 import { createServerMark, markUnreadable, mayHaveChanged, type Known } from "./server-mark.js";
@@ -52,22 +48,6 @@ export interface SessionOptions {
   readonly deployment: Deployment;
 }
 
-/** A step to one key that compares the mark. */
-interface Marked<T> {
-  readonly kind: Exclude<Entry["kind"], "release">;
-  readonly key: string;
-  readonly args: readonly string[];
-  readonly parse: (reply: string, server: Known) => T;
-}
-
-/** What runs one that travels alone. */
-const SCRIPTS: Readonly<Record<Marked<unknown>["kind"], Script>> = {
-  acquire: ACQUIRE,
-  wait: ACQUIRE,
-  raise: RAISE,
-  extend: EXTEND,
-};
-
 /** How often an operation is repeated when the mark changes under it, which happens when clients start together. */
 const MARK_TRIES = 4;
 
@@ -76,10 +56,11 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const { name, prefix, deployment } = options;
   const connection: Connection = connect(client);
   const markKey = `${prefix}:mark`;
-  const retention = String(deployment.tokenRetentionMs);
-  const skewMicros = String(Math.round(deployment.clockSkewMs * 1000));
-  /** Lock and counter, and the mark where there is one. */
-  const keyCount = client.isCluster ? 2 : 3;
+  const scripts = scriptsFor({
+    // From the latest end that a lock may have, so that a release need not prolong it.
+    keepMs: deployment.tokenRetentionMs + deployment.maxTtlMs,
+    skewMicros: Math.round(deployment.clockSkewMs * 1000),
+  });
   const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
   const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
   const memory: MemoryKind =
@@ -94,77 +75,66 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   });
   const { isCluster } = client;
   const mark = createServerMark(connection, call, { name, markKey, memory, deployment, isCluster });
-  const header = ({ mark: text, quarantinedUntil }: Known): readonly string[] => [
-    text,
-    quarantinedUntil,
-    retention,
-    skewMicros,
-  ];
   // A Cluster would send every call to all of its servers.
   const inbox = isCluster ? undefined : createInbox(client, prefix);
-  const batch = createBatch({ call, mark, markKey, header });
+  const batch = createBatch({ call, mark, markKey, script: scripts.batch, alone });
 
-  /** What waited meanwhile must not be sent behind the release that gave it up. */
-  function refuseClosed(): void {
-    if (closed) throw new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
-  }
-
-  /** A step to one key, with whatever else is asked for in this turn; `alone` is how it goes by itself. */
-  function together<T>(
-    what: { readonly kind: Entry["kind"]; readonly key: string; readonly args: readonly string[] },
-    parse: (reply: string, known: Known) => T,
-    alone: () => Promise<T>,
-  ): Promise<T> {
+  function run<T>(operation: Operation<T>): Promise<T> {
     // In a Cluster the keys of two operations lie in different slots.
-    if (isCluster) return alone();
-    const [lock, counter] = keysOf(what.key);
-    return new Promise((resolve, reject) => {
-      const byItself = (): void => void alone().then(resolve, reject);
-      batch.add({
-        kind: what.kind,
-        lock,
-        counter,
-        args: what.args,
-        alone: byItself,
-        settle(answer, known) {
-          if (answer === OTHER_MARK) {
-            mark.forget(known);
-            byItself();
-            return;
-          }
-          try {
-            resolve(parse(answer, known));
-          } catch (error) {
-            reject(error as BackendError);
-          }
-        },
-        fail: reject,
+    return isCluster || !batch.isCrowded() ? alone(operation) : batch.add(operation);
+  }
+
+  function alone<T>(operation: Operation<T>): Promise<T> {
+    return operation.kind === "release" ? releaseAlone(operation) : underMark(operation, MARK_TRIES);
+  }
+
+  function releaseAlone<T>({ lock, args, read }: Operation<T>): Promise<T> {
+    const release = (): Promise<T> =>
+      call.run(scripts.release, [lock], args, (reply) => read(String(reply), NO_MARK));
+    return connection.isReady() ? release() : connection.ready(name).then(release);
+  }
+
+  /** With the mark as it is known, or as the server says that it is now; that may change again and again. */
+  function underMark<T>(operation: Operation<T>, triesLeft: number): Promise<T> {
+    // What waited meanwhile must not be sent behind the release that gave it up.
+    if (closed) return Promise.reject(isClosed());
+    const known = mark.fresh();
+    if (known === undefined) {
+      return mark.learn().then((learnt) => {
+        if (closed) throw isClosed();
+        return compareAndRun(operation, learnt, triesLeft);
       });
-    });
-  }
-
-  function marked<T>(operation: Marked<T>): Promise<T> {
-    return together(operation, operation.parse, () => markedAlone(operation));
-  }
-
-  /** With the mark as it is known, or as the server says that it is now. */
-  async function markedAlone<T>({ kind, key, args, parse }: Marked<T>): Promise<T> {
-    for (let tries = 1; tries <= MARK_TRIES; tries++) {
-      refuseClosed();
-      const known = mark.fresh();
-      if (known !== undefined) mark.relearnWhenDue(known);
-      const server = known ?? (await mark.learn());
-      refuseClosed();
-      const keys = isCluster ? keysOf(key) : [...keysOf(key), markKey];
-      const reply = String(await call.run(SCRIPTS[kind], keyCount, [...keys, ...header(server), ...args]));
-      if (reply !== OTHER_MARK) return parse(reply, server);
-      mark.forget(server);
     }
-    throw markUnreadable(name, "it changed again and again");
+    mark.relearnWhenDue(known);
+    return compareAndRun(operation, known, triesLeft);
   }
 
-  function keysOf(key: string): readonly [lock: string, counter: string] {
-    return [`{${prefix}:${key}}:l`, `{${prefix}:${key}}:f`];
+  function compareAndRun<T>(operation: Operation<T>, known: Known, triesLeft: number): Promise<T> {
+    const { kind, lock, counter, args } = operation;
+    const keys = isCluster ? [lock, counter] : [lock, counter, markKey];
+    return call.run(
+      scripts[kind],
+      keys,
+      [known.mark, known.quarantinedUntil, ...args],
+      (reply): T | Promise<T> => {
+        if (reply !== OTHER_MARK) return operation.read(String(reply), known);
+        mark.forget(known);
+        if (triesLeft > 1) return underMark(operation, triesLeft - 1);
+        throw markUnreadable(name, "it changed again and again");
+      },
+    );
+  }
+
+  function lockOf(key: string): string {
+    return `{${prefix}:${key}}:l`;
+  }
+
+  function counterOf(key: string): string {
+    return `{${prefix}:${key}}:f`;
+  }
+
+  function isClosed(): BackendError {
+    return new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
   }
 
   async function onMark(script: Script, incarnation: string): Promise<void> {
@@ -178,7 +148,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   async function status(): Promise<StatusReply> {
-    refuseClosed();
+    if (closed) throw isClosed();
     mark.forget();
     const server = await mark.learn();
     const remainingMs = Number(server.quarantinedUntil) - server.serverMs;
@@ -189,21 +159,22 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
 
   return {
     acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
-      const args = [owner, String(ttlMs), proposal.toString()];
+      const asked = [String(ttlMs), proposal.toString()];
       const inLine =
         ticket === undefined || inbox === undefined
-          ? undefined
-          : [inbox.address(ticket.id), ticket.since.toString(), String(Math.ceil(ticket.waitsMs))];
-      return marked({
-        kind: inLine === undefined ? "acquire" : "wait",
-        key,
-        args: inLine === undefined ? args : [...args, ...inLine],
-        parse(reply, server): AcquireReply {
+          ? []
+          : [ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id)];
+      return run({
+        kind: inLine.length === 0 ? "acquire" : "wait",
+        lock: lockOf(key),
+        counter: counterOf(key),
+        args: [...asked, ...inLine, owner],
+        read(reply, known): AcquireReply {
           const rest = reply.slice(1);
-          const { identity } = server;
+          const { identity } = known;
           switch (reply[0]) {
             case "g":
-              return { kind: "granted", fence: BigInt(rest), identity };
+              return { kind: "granted", fence: rest === "" ? proposal : BigInt(rest), identity };
             case "h":
             case "k": {
               const remainingMs = Number(rest) < 0 ? undefined : Number(rest);
@@ -211,7 +182,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
               return { kind: "held", remainingMs, reserved: true, identity };
             }
             case "q":
-              return quarantined(server, Number(rest));
+              return quarantined(known, Number(rest));
             default:
               throw badReply(name, key, reply);
           }
@@ -220,11 +191,12 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     raise({ key, owner, fence, token }: RaiseRequest): Promise<RaiseReply> {
-      return marked({
+      return run({
         kind: "raise",
-        key,
-        args: [`${owner}|${fence}`, token.toString()],
-        parse(reply): RaiseReply {
+        lock: lockOf(key),
+        counter: counterOf(key),
+        args: [token.toString(), `${owner}|${fence}`],
+        read(reply): RaiseReply {
           if (reply === "r") return "raised";
           if (reply === "n") return "refused";
           throw badReply(name, key, reply);
@@ -233,12 +205,13 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     extend({ key, owner, ttlMs, token, mayHeal }: ExtendRequest): Promise<ExtendReply> {
-      return marked({
+      return run({
         kind: "extend",
-        key,
-        args: [owner, String(ttlMs), token.toString(), mayHeal ? "1" : "0"],
-        parse(reply, server): ExtendReply {
-          const { identity } = server;
+        lock: lockOf(key),
+        counter: counterOf(key),
+        args: [String(ttlMs), token.toString(), mayHeal ? "1" : "0", owner],
+        read(reply, known): ExtendReply {
+          const { identity } = known;
           switch (reply[0]) {
             case "e":
               return { kind: "extended", identity };
@@ -247,7 +220,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
             case "n":
               return { kind: "not-owner", identity };
             case "q":
-              return quarantined(server, Number(reply.slice(1)));
+              return quarantined(known, Number(reply.slice(1)));
             default:
               throw badReply(name, key, reply);
           }
@@ -256,20 +229,25 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     release(key: string, owner: string): Promise<ReleaseReply> {
-      const parse = (reply: unknown): ReleaseReply => (reply === "d" ? "released" : "not-owner");
-      return together({ kind: "release", key, args: [owner] }, parse, () =>
-        call.runWhenReady(RELEASE, keysOf(key), [owner, retention]).then(parse),
-      );
+      return run({
+        kind: "release",
+        lock: lockOf(key),
+        counter: counterOf(key),
+        args: [owner],
+        read: (reply): ReleaseReply => (reply === "d" ? "released" : "not-owner"),
+      });
     },
 
     async forceRelease(key: string): Promise<boolean> {
-      const reply = String(await call.runWhenReady(FORCE_RELEASE, keysOf(key), [retention]));
+      const reply = String(await call.runWhenReady(FORCE_RELEASE, [lockOf(key)], []));
       if (reply !== "0" && reply !== "1") throw badReply(name, key, reply);
       return reply === "1";
     },
 
     async inspect(key: string): Promise<KeyRecord> {
-      const [lock, remaining, counter] = texts(await call.runWhenReady(INSPECT, keysOf(key), []));
+      const [lock, remaining, counter] = texts(
+        await call.runWhenReady(INSPECT, [lockOf(key), counterOf(key)], []),
+      );
       if (counter !== undefined && !/^\d+$/.test(counter)) throw counterBroken(name, key, counter);
       const found = BigInt(counter ?? 0);
       if (lock === undefined || isReservation(lock)) return { lock: undefined, counter: found };
@@ -287,7 +265,9 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     async lift(key: string, token: bigint): Promise<bigint> {
-      const reply = String(await call.runWhenReady(LIFT, keysOf(key), [token.toString(), retention]));
+      const reply = String(
+        await call.runWhenReady(scripts.lift, [lockOf(key), counterOf(key)], [token.toString()]),
+      );
       if (!/^\d+$/.test(reply)) throw badReply(name, key, reply);
       return BigInt(reply);
     },
@@ -339,8 +319,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       : {
           watch: inbox.watch,
           async leave(key: string, ticket: string): Promise<void> {
-            const [lock] = keysOf(key);
-            await call.runWhenReady(LEAVE, [lock], [inbox.address(ticket)]);
+            await call.runWhenReady(LEAVE, [lockOf(key)], [inbox.address(ticket)]);
           },
         }),
 
@@ -354,13 +333,20 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   };
 }
 
+/** A release compares none, and its answer says nothing of one. */
+const NO_MARK: Known = {
+  epoch: 0,
+  mark: "",
+  quarantinedUntil: "0",
+  joined: true,
+  identity: { serverId: "", incarnation: "" },
+  serverMs: 0,
+};
+
 /** Whether what lies in the place of a lock only keeps it for the next in line; see scripts.ts. */
 function isReservation(lock: string): boolean {
   return lock.startsWith("r|");
 }
-
-/** What a script answers that was called under another mark than the server has. */
-const OTHER_MARK = "m";
 
 function quarantined(server: Known, remainingMs: number): Quarantined {
   return { kind: "quarantined", remainingMs, joined: server.joined, identity: server.identity };

@@ -39,6 +39,7 @@ import {
   extendKey,
   forceReleaseKey,
   keptNow,
+  leaveKey,
   liftKey,
   raiseKey,
   releaseKey,
@@ -51,6 +52,7 @@ import { clampProposal, skewMicros } from "../../engine/token.js";
 import { BackendError, noQuarantine } from "../../errors.js";
 import type { CasStore, Look, MarkLook } from "./cas-store.js";
 import { counterBroken, foreignMark, mismatch } from "./refusals.js";
+import { createWatcher } from "./watcher.js";
 
 /** What a session needs of its backend. */
 export interface CasSessionOptions {
@@ -72,6 +74,8 @@ interface Marked<Version> {
 
 /** Somebody else wrote between the look and the write so often; each time one of them got on. */
 const TRIES_MAX = 32;
+/** A place in line is worth no more than that. */
+const ADVICE_TRIES_MAX = 8;
 const FORGET_EVERY = 256;
 
 /** Opens a session. The store is closed with it. */
@@ -85,6 +89,12 @@ export function openCasSession<Version>(
   const skew = skewMicros(deployment.clockSkewMs);
   let identity: BackendIdentity = { serverId: "", incarnation: "" };
   let untilForget = FORGET_EVERY;
+  const watcher = store.watch === undefined ? undefined : createWatcher(store.watch, store.watchesMax);
+
+  function contextOf(key: string, look: Look<Version>): RecordContext {
+    const over = watcher?.over(key, look.key?.value.line);
+    return { now: look.now, retentionMs, ...(over === undefined ? {} : { over }) };
+  }
 
   /** Whose mark it is and what it says; undefined when it had to be written first, so that another look is due. */
   async function markIn(look: MarkLook<Version>): Promise<Mark | undefined> {
@@ -119,9 +129,9 @@ export function openCasSession<Version>(
   }
 
   /** Repeats `attempt` while it comes back with nothing because somebody else wrote in between. */
-  async function untilDone<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+  async function untilDone<T>(attempt: (tries: number) => Promise<T | undefined>): Promise<T> {
     for (let tries = 1; tries <= TRIES_MAX; tries++) {
-      const done = await attempt();
+      const done = await attempt(tries);
       if (done !== undefined) return done;
     }
     const what = `others wrote the same key or mark ${TRIES_MAX} times in between; nothing was changed`;
@@ -134,12 +144,15 @@ export function openCasSession<Version>(
     ttlMs: number | undefined,
     decide: (at: Marked<Version>) => Step<Answer>,
   ): Promise<Answer> {
-    const { answer } = await untilDone(async () => {
+    const { answer } = await untilDone(async (tries) => {
       const look = await store.look(key, { ttlMs });
       const step = await decideOn(key, look, decide);
       if (step === undefined) return undefined;
       const { next } = step;
-      const done = next === undefined || (await store.put(key, next, { look, onMark: true })) === "written";
+      const putting = next === undefined ? "written" : store.put(key, next, { look, onMark: true });
+      // A place in line that cannot be written is no reason to leave a question without its answer.
+      const put = step.isAdvice === true ? Promise.resolve(putting).catch(() => "given up") : putting;
+      const done = (await put) !== "conflict" || (step.isAdvice === true && tries >= ADVICE_TRIES_MAX);
       if (done) forgetNowAndThen(look);
       return done ? { answer: step.answer } : undefined;
     });
@@ -156,7 +169,7 @@ export function openCasSession<Version>(
     try {
       const mark = await markIn(look);
       if (mark === undefined) return undefined;
-      step = decide({ mark, look, kept: look.key?.value, context: { now: look.now, retentionMs } });
+      step = decide({ mark, look, kept: look.key?.value, context: contextOf(key, look) });
       return step;
     } finally {
       if (step?.next === undefined) store.discard?.(look, key);
@@ -170,7 +183,7 @@ export function openCasSession<Version>(
   ): Promise<Answer> {
     const { answer } = await untilDone(async () => {
       const look = await store.look(key, { ttlMs: undefined });
-      const step = decide(look.key?.value, { now: look.now, retentionMs });
+      const step = decide(look.key?.value, contextOf(key, look));
       const { next } = step;
       const done = next === undefined || (await store.put(key, next, { look, onMark: false })) === "written";
       return done ? { answer: step.answer } : undefined;
@@ -201,19 +214,24 @@ export function openCasSession<Version>(
   }
 
   return {
-    async acquire({ key, owner, ttlMs, proposal }: AcquireRequest): Promise<AcquireReply> {
+    async acquire({ key, owner, ttlMs, proposal, ticket: asked }: AcquireRequest): Promise<AcquireReply> {
+      const ticket = asked === undefined ? undefined : watcher?.ticketOf(key, asked);
       const reply = await marked<AcquireReply | "counter-full">(
         key,
         ttlMs,
         ({ mark, look, kept, context }) => {
           const quarantined = quarantine(mark, look);
           if (quarantined !== undefined) return { answer: quarantined, next: undefined };
-          const request = { owner, ttlMs, proposal: clamped(proposal, look.wall, skew) };
-          const { answer, next } = acquireKey(kept, request, context);
-          if (answer.kind === "counter-full") return { answer: "counter-full", next };
-          return { answer: { ...answer, identity: identityOf(mark, look) }, next };
+          const request = { owner, ttlMs, proposal: clamped(proposal, look.wall, skew), ticket };
+          const { answer, ...step } = acquireKey(kept, request, context);
+          if (answer.kind === "counter-full") return { answer: "counter-full", next: undefined };
+          return { answer: { ...answer, identity: identityOf(mark, look) }, ...step };
         },
       );
+      if (asked !== undefined && ticket !== undefined) {
+        if (reply !== "counter-full" && reply.kind === "held") watcher?.joined(key, asked);
+        else watcher?.left(asked.id);
+      }
       if (reply === "counter-full") throw counterBroken(name, key);
       return reply;
     },
@@ -275,7 +293,20 @@ export function openCasSession<Version>(
 
     examine: (): Promise<Examination> => store.examine(),
 
-    close: () => store.close(),
+    ...(watcher === undefined
+      ? {}
+      : {
+          watch: watcher.watch,
+          async leave(key: string, ticketId: string): Promise<void> {
+            watcher.left(ticketId);
+            await unmarked(key, (kept, context) => leaveKey(kept, watcher.address(ticketId), context));
+          },
+        }),
+
+    close(): Promise<void> {
+      watcher?.close();
+      return store.close();
+    },
   };
 }
 

@@ -1,5 +1,6 @@
 /** What an adapter provides whose store can replace a value only if it is still the one that was read. */
 import type { Examination, ListPage, ListRequest } from "../../backend.js";
+import type { KeptLine } from "../../engine/line.js";
 import type { ClockReading, KeptKey } from "../../engine/record.js";
 
 /** A value, and the version by which the store knows it again. */
@@ -43,6 +44,13 @@ export interface Reliance<Version> {
   readonly onMark: boolean;
 }
 
+/** What a store shows of the line of a key without being asked. */
+export interface LineSight {
+  readonly line: KeptLine | undefined;
+  /** Whether nobody has the lock, as far as this shows; not to be relied on. */
+  readonly isFree: boolean;
+}
+
 /**
  * A store with compare and swap. Every method has a bound of its own and rejects with a `BackendError`; the effect of one
  * that was rejected is unknown unless the code says otherwise.
@@ -64,5 +72,14 @@ export interface CasStore<Version> {
   examine(): Promise<Examination>;
   /** Deletes some records of which nothing counts any more; called now and then, not awaited by anybody. */
   forget?(now: ClockReading): Promise<void>;
+  /**
+   * Tells the line of a key as it is when it begins to look, and again whenever it changed, as soon as the store tells: by
+   * a watch of the store, not by asking again and again, and never within this call. Goes on over broken connections until it is stopped, and
+   * then leaves nothing behind. Changes that follow each other closely may be told as one. Missing where a store has no such
+   * watch: then nobody stands in line, and whoever waits asks now and then.
+   */
+  watch?(key: string, changed: (sight: LineSight) => void): () => void;
+  /** So many keys may be watched at a time. Default 256. */
+  readonly watchesMax?: number;
   close(): Promise<void>;
 }

@@ -71,7 +71,7 @@ export interface InQuarantine {
 /** What an acquire came to. */
 export type AcquireOutcome =
   | { readonly kind: "granted"; readonly fence: bigint }
-  | { readonly kind: "held"; readonly remainingMs: number }
+  | { readonly kind: "held"; readonly remainingMs: number; readonly reserved?: true }
   | InQuarantine
   | OtherMark;
 /** What a raise came to. */
@@ -94,6 +94,9 @@ export interface MarkedStore {
   /** Writes the mark where it is still `from`. Resolves to whether it did. */
   swapMark(from: string | undefined, to: string): Promise<boolean>;
   examine(): Promise<Examination>;
+  /** As those of a session; missing where the store calls nobody. */
+  readonly watch?: BackendSession["watch"];
+  readonly leave?: BackendSession["leave"];
   close(): Promise<void>;
 }
 
@@ -206,7 +209,7 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
         case "granted":
           return { kind: "granted", fence: outcome.fence, identity: under.identity };
         case "held":
-          return { kind: "held", remainingMs: outcome.remainingMs, identity: under.identity };
+          return { ...outcome, identity: under.identity };
         case "quarantined":
           return quarantined(under, outcome.remainingMs);
       }
@@ -255,6 +258,9 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
     },
 
     examine: () => store.examine(),
+
+    ...(store.watch === undefined ? {} : { watch: store.watch }),
+    ...(store.leave === undefined ? {} : { leave: store.leave }),
 
     async close(): Promise<void> {
       if (closed) return;

@@ -16,13 +16,16 @@ export interface ZooKeeperLike {
   getData(path: string, ...rest: any[]): void;
 }
 
+type Got = (error: unknown, data: Buffer | undefined, stat: Stat) => void;
+
 /** As {@link ZooKeeperLike}, with what is called on a client of our own. */
 export interface OwnClient {
   connect(): void;
   close(): void;
   addAuthInfo(scheme: string, auth: Buffer): void;
   transaction(): Transaction;
-  getData(path: string, callback: (error: unknown, data: Buffer | undefined, stat: Stat) => void): void;
+  getData(path: string, callback: Got): void;
+  getData(path: string, watcher: () => void, callback: Got): void;
   setData(path: string, data: Buffer, version: number, callback: (error: unknown, stat: Stat) => void): void;
   create(
     path: string,

@@ -46,6 +46,11 @@ export type MultiReply = "done" | { readonly failedAt: number; readonly code: nu
 /** Calls on one connection, which the server executes in the order in which they were made. */
 export interface Calls {
   get(path: string): Promise<Znode | undefined>;
+  /**
+   * As `get`, and calls `fired` once: when the znode is written or deleted after that, or when the connection is over. Where
+   * there is none, it is not called.
+   */
+  watch(path: string, fired: () => void): Promise<Znode | undefined>;
   /** Overwrites a znode, or undefined where there is none. Resolves to the server's clock in milliseconds. */
   touch(path: string): Promise<number | undefined>;
   create(path: string): Promise<void>;
@@ -76,8 +81,15 @@ interface Link {
   lastError: unknown;
   /** Ends calls that the client would leave hanging. */
   readonly pending: Set<(error: unknown) => void>;
+  readonly watches: Watches;
   readonly giveUp: (error: BackendError) => void;
 }
+
+/**
+ * Who hears of the change of a znode, by its path. The client is given one function for each path, however many listen, and
+ * cannot take it back: it stays until the znode is written.
+ */
+type Watches = Map<string, { readonly fire: () => void; readonly listeners: Set<() => void> }>;
 
 interface Shared {
   link: Link | undefined;
@@ -180,6 +192,7 @@ function openLink(
     over: false,
     lastError: undefined,
     pending: new Set(),
+    watches: new Map(),
     giveUp(error) {
       if (link.over) return;
       link.over = true;
@@ -189,6 +202,7 @@ function openLink(
       onOver(error);
       reject(error);
       for (const fail of link.pending) fail(error);
+      for (const { fire } of link.watches.values()) fire();
     },
   };
 
@@ -327,6 +341,26 @@ function callsOn(link: Link, { name, acl }: ConnectionOptions): Calls {
         new Map([[CODE.noNode, undefined]]),
       ),
 
+    async watch(path, fired) {
+      const { fire, listeners } = link.watches.get(path) ?? watchOn(link, path);
+      // Before it is read: what is written behind the read fires at once.
+      listeners.add(fired);
+      try {
+        const znode = await expecting<Znode, undefined>(
+          (done) =>
+            client.getData(path, fire, (error, data, stat) =>
+              done(error, error ? undefined : { text: data?.toString("utf8") ?? "", version: stat.version }),
+            ),
+          new Map([[CODE.noNode, undefined]]),
+        );
+        if (znode === undefined) listeners.delete(fired);
+        return znode;
+      } catch (error) {
+        listeners.delete(fired);
+        throw error;
+      }
+    },
+
     touch: (path) =>
       expecting<number, undefined>(
         (done) =>
@@ -407,6 +441,23 @@ function callsOn(link: Link, { name, acl }: ConnectionOptions): Calls {
       );
     },
   };
+}
+
+function watchOn(
+  link: Link,
+  path: string,
+): { readonly fire: () => void; readonly listeners: Set<() => void> } {
+  const listeners = new Set<() => void>();
+  const watch = {
+    listeners,
+    fire(): void {
+      link.watches.delete(path);
+      for (const listener of listeners) listener();
+      listeners.clear();
+    },
+  };
+  link.watches.set(path, watch);
+  return watch;
 }
 
 const NOTHING = Buffer.alloc(0);

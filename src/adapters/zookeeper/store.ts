@@ -9,6 +9,7 @@ import type { Examination, ListPage, ListRequest } from "../../backend.js";
 import { isForgotten, keptNow, type ClockReading, type KeptKey } from "../../engine/record.js";
 import { BackendError } from "../../errors.js";
 import type { CasStore, Look, MarkLook, Stored } from "../shared/cas-store.js";
+import { keepWatching } from "../shared/keep-watching.js";
 import { placeOf, sealOf } from "../shared/place.js";
 import { formatRecord, keyOfRecord, parseRecord } from "../shared/record-text.js";
 import { brokenMark } from "../shared/refusals.js";
@@ -191,6 +192,28 @@ export function createZooKeeperStore(
           return record !== undefined && isForgotten(record.value, now);
         });
         await Promise.all(forgotten.map(({ path, znode }) => on.remove(path, znode.version)));
+      }),
+
+    watch: (key, changed) =>
+      keepWatching(({ well, gone }) => {
+        let isEnded = false;
+        const arm = (): void => {
+          connection
+            .run((on) => on.watch(recordPath(key), () => void (isEnded || arm())))
+            .then((znode) => {
+              if (isEnded) return;
+              const kept = znode === undefined ? undefined : recordOf(znode.text)?.value;
+              changed({ line: kept?.line, isFree: kept?.lock === undefined });
+              // A watch needs something that changes.
+              if (znode === undefined) gone();
+              else well();
+            })
+            .catch(gone);
+        };
+        arm();
+        return () => {
+          isEnded = true;
+        };
       }),
 
     close: () => connection.leave(),

@@ -7,6 +7,9 @@ import { ALICE, BOB, CAROL, stageOn, type Stage } from "./stage.js";
 /** How long a call may take to arrive, and how long a backend may keep a key for one waiter, in milliseconds. */
 const CALL_MS_MAX = 5_000;
 const LOOK_EVERY_MS = 5;
+/** What comes later after a lock was freed may find that its reservation is over, which shows nothing of the backend. */
+const LATE_MS = 60;
+const TRIES_MAX = 20;
 const DAVE = "da7e0000000000000000000000000004";
 
 /** Tickets, calls and reservations. */
@@ -14,122 +17,139 @@ export const lineCases: readonly ConformanceCase[] = [
   {
     name: "a released lock is kept for the smallest ticket, whose waiter is called, and nobody else gets it",
     needs: ["wakes"],
-    async run(context) {
-      const { stage, waits, heard } = await lineOn(context);
-      await stage.grant(ALICE);
-      checkSame("the later waiter", { is: await waits(BOB, { id: "12", since: 2_000n }), should: "held" });
-      checkSame("the earlier waiter", {
-        is: await waits(CAROL, { id: "11", since: 1_000n }),
-        should: "held",
-      });
-      await stage.release(ALICE);
-      checkSame("the call", { is: await heard("11"), should: 0 });
-      checkSame("one without a ticket", { is: (await stage.acquire(DAVE)).kind, should: "held" });
-      checkSame("the later one", { is: await waits(BOB, { id: "12", since: 2_000n }), should: "held" });
-      checkSame("the earlier one", {
-        is: await waits(CAROL, { id: "11", since: 1_000n }),
-        should: "granted",
-      });
-    },
+    run: (context) =>
+      onLine(context, async ({ stage, waits, heard, release }) => {
+        await stage.grant(ALICE);
+        checkSame("the later waiter", { is: await waits(BOB, { id: "12", since: 2_000n }), should: "held" });
+        checkSame("the earlier waiter", {
+          is: await waits(CAROL, { id: "11", since: 1_000n }),
+          should: "held",
+        });
+        await release(ALICE);
+        checkSame("the call", { is: await heard("11"), should: 0 });
+        checkSame("one without a ticket", { is: (await stage.acquire(DAVE)).kind, should: "held" });
+        checkSame("the later one", { is: await waits(BOB, { id: "12", since: 2_000n }), should: "held" });
+        checkSame("the earlier one", {
+          is: await waits(CAROL, { id: "11", since: 1_000n }),
+          should: "granted",
+        });
+      }),
   },
   {
     name: "the second in line is told when it may try, should the first be gone",
     needs: ["wakes"],
-    async run(context) {
-      const { stage, waits, heard } = await lineOn(context);
-      await stage.grant(ALICE);
-      await waits(BOB, { id: "1", since: 1n });
-      await waits(CAROL, { id: "2", since: 2n });
-      await stage.release(ALICE);
-      const inMs = await heard("2");
-      check(inMs > 0 && inMs <= CALL_MS_MAX, `it is told to try in ${inMs} ms`);
-      await context.waitMs(inMs + context.capabilities.lateByMs + context.toleranceMs + 1);
-      checkSame("the second", { is: await waits(CAROL, { id: "2", since: 2n }), should: "granted" });
-    },
+    run: (context) =>
+      onLine(context, async ({ stage, waits, heard, release }) => {
+        await stage.grant(ALICE);
+        await waits(BOB, { id: "1", since: 1n });
+        await waits(CAROL, { id: "2", since: 2n });
+        await release(ALICE);
+        const inMs = await heard("2");
+        check(inMs > 0 && inMs <= CALL_MS_MAX, `it is told to try in ${inMs} ms`);
+        await context.waitMs(inMs + context.capabilities.lateByMs + context.toleranceMs + 1);
+        checkSame("the second", { is: await waits(CAROL, { id: "2", since: 2n }), should: "granted" });
+      }),
   },
   {
     name: "a reservation that nobody takes ends by itself",
     needs: ["wakes"],
-    async run(context) {
-      const { stage, waits } = await lineOn(context);
-      await stage.grant(ALICE);
-      await waits(BOB, { id: "1", since: 1n });
-      await stage.release(ALICE);
-      const reply = await stage.acquire(CAROL);
-      checkSame("the reply", { is: reply.kind, should: "held" });
-      const remainingMs = (reply.kind === "held" ? reply.remainingMs : undefined) ?? CALL_MS_MAX;
-      check(remainingMs > 0 && remainingMs <= CALL_MS_MAX, `it lasts another ${remainingMs} ms`);
-      await context.waitMs(remainingMs + context.capabilities.lateByMs + context.toleranceMs + 1);
-      await stage.grant(CAROL);
-    },
+    run: (context) =>
+      onLine(context, async ({ stage, waits, release }) => {
+        await stage.grant(ALICE);
+        await waits(BOB, { id: "1", since: 1n });
+        await release(ALICE);
+        const reply = await stage.acquire(CAROL);
+        checkSame("the reply", { is: reply.kind, should: "held" });
+        const remainingMs = (reply.kind === "held" ? reply.remainingMs : undefined) ?? CALL_MS_MAX;
+        check(remainingMs > 0 && remainingMs <= CALL_MS_MAX, `it lasts another ${remainingMs} ms`);
+        await context.waitMs(remainingMs + context.capabilities.lateByMs + context.toleranceMs + 1);
+        await stage.grant(CAROL);
+      }),
   },
   {
     name: "a reservation is no lock: not to inspect, to a release, a forced one, or an extend that may heal",
     needs: ["wakes"],
-    async run(context) {
-      const { stage, waits } = await lineOn(context);
-      const fence = await stage.grant(ALICE);
-      await waits(BOB, { id: "1", since: 1n });
-      await stage.release(ALICE);
-      checkSame("the record", { is: await stage.inspect(), should: { lock: undefined, counter: fence } });
-      checkSame("a release", { is: await stage.release(ALICE), should: "not-owner" });
-      checkSame("a forced one", { is: await stage.session.forceRelease(stage.key), should: false });
-      const healed = await stage.extend(ALICE, { token: fence, mayHeal: true });
-      checkSame("an extend that may heal", { is: healed, should: "not-owner" });
-      checkSame("its waiter", { is: await waits(BOB, { id: "1", since: 1n }), should: "granted" });
-    },
+    run: (context) =>
+      onLine(context, async ({ stage, waits, release }) => {
+        const fence = await stage.grant(ALICE);
+        await waits(BOB, { id: "1", since: 1n });
+        await release(ALICE);
+        checkSame("the record", { is: await stage.inspect(), should: { lock: undefined, counter: fence } });
+        checkSame("a release", { is: await stage.release(ALICE), should: "not-owner" });
+        checkSame("a forced one", { is: await stage.session.forceRelease(stage.key), should: false });
+        const healed = await stage.extend(ALICE, { token: fence, mayHeal: true });
+        checkSame("an extend that may heal", { is: healed, should: "not-owner" });
+        checkSame("its waiter", { is: await waits(BOB, { id: "1", since: 1n }), should: "granted" });
+      }),
   },
   {
     name: "who has the lock stands in line no more, and who leaves the line is not called",
     needs: ["wakes"],
-    async run(context) {
-      const { stage, waits, leave } = await lineOn(context);
-      await stage.grant(ALICE);
-      await waits(BOB, { id: "1", since: 1n });
-      await waits(CAROL, { id: "2", since: 2n });
-      await leave("2");
-      await stage.release(ALICE);
-      checkSame("the first", { is: await waits(BOB, { id: "1", since: 1n }), should: "granted" });
-      await stage.release(BOB);
-      await stage.grant(DAVE);
-    },
+    run: (context) =>
+      onLine(context, async ({ stage, waits, leave, release }) => {
+        await stage.grant(ALICE);
+        await waits(BOB, { id: "1", since: 1n });
+        await waits(CAROL, { id: "2", since: 2n });
+        await leave("2");
+        await release(ALICE);
+        checkSame("the first", { is: await waits(BOB, { id: "1", since: 1n }), should: "granted" });
+        await release(BOB);
+        await stage.grant(DAVE);
+      }),
   },
   {
     name: "who leaves while a key is kept for it gives it to the next, and who died is called no second time",
     needs: ["wakes"],
-    async run(context) {
-      const { stage, waits, leave, heard } = await lineOn(context);
-      await stage.grant(ALICE);
-      await waits(BOB, { id: "1", since: 1n });
-      await waits(CAROL, { id: "2", since: 2n });
-      await stage.release(ALICE);
-      await heard("1");
-      await leave("1");
-      checkSame("one without a ticket", { is: (await stage.acquire(DAVE)).kind, should: "held" });
-      checkSame("the next", { is: await waits(CAROL, { id: "2", since: 2n }), should: "granted" });
-    },
+    run: (context) =>
+      onLine(context, async ({ stage, waits, leave, heard, release }) => {
+        await stage.grant(ALICE);
+        await waits(BOB, { id: "1", since: 1n });
+        await waits(CAROL, { id: "2", since: 2n });
+        await release(ALICE);
+        await heard("1");
+        await leave("1");
+        checkSame("one without a ticket", { is: (await stage.acquire(DAVE)).kind, should: "held" });
+        checkSame("the next", { is: await waits(CAROL, { id: "2", since: 2n }), should: "granted" });
+      }),
   },
   {
     name: "a forced release calls the first in line, too",
     needs: ["wakes"],
-    async run(context) {
-      const { stage, waits, heard } = await lineOn(context);
-      await stage.grant(ALICE);
-      await waits(BOB, { id: "1", since: 1n });
-      await stage.session.forceRelease(stage.key);
-      checkSame("the call", { is: await heard("1"), should: 0 });
-      checkSame("its waiter", { is: await waits(BOB, { id: "1", since: 1n }), should: "granted" });
-    },
+    run: (context) =>
+      onLine(context, async ({ stage, waits, heard, forceRelease }) => {
+        await stage.grant(ALICE);
+        await waits(BOB, { id: "1", since: 1n });
+        await forceRelease();
+        checkSame("the call", { is: await heard("1"), should: 0 });
+        checkSame("its waiter", { is: await waits(BOB, { id: "1", since: 1n }), should: "granted" });
+      }),
   },
 ];
 
 interface LineStage {
   readonly stage: Stage;
+  readonly release: (owner: string) => Promise<unknown>;
+  readonly forceRelease: () => Promise<unknown>;
+  /** Whether a reservation may be over that was made by either of them. */
+  readonly isLate: () => boolean;
   /** Tries with a ticket, and tells the kind of the reply. */
   waits(owner: string, ticket: Pick<Ticket, "id" | "since">): Promise<string>;
   leave(ticket: string): Promise<void>;
   /** Waits until that ticket was called; resolves to when it may try. */
   heard(ticket: string): Promise<number>;
+}
+
+/** Runs a case, once more where it was too slow to show anything. */
+async function onLine(context: ConformanceContext, run: (on: LineStage) => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    const on = await lineOn(context);
+    try {
+      await run(on);
+      return;
+    } catch (error) {
+      if (tries >= TRIES_MAX || !on.isLate()) throw error;
+    }
+  }
 }
 
 /** A stage whose session hears the calls of its backend, as it has been seen to. */
@@ -139,6 +159,12 @@ async function lineOn(context: ConformanceContext): Promise<LineStage> {
   const calls = new Map<string, number>();
   check(session.watch !== undefined && session.leave !== undefined, "it says that it wakes, and cannot");
   session.watch((ticket, inMs) => calls.set(ticket, inMs));
+
+  let freedAtMs: number | undefined;
+  const freed = async (free: Promise<unknown>): Promise<void> => {
+    freedAtMs = context.nowMs();
+    await free;
+  };
 
   async function heard(ticket: string): Promise<number> {
     for (const until = context.nowMs() + CALL_MS_MAX; context.nowMs() < until;) {
@@ -152,6 +178,9 @@ async function lineOn(context: ConformanceContext): Promise<LineStage> {
   await untilHeard(context, session, calls);
   return {
     stage,
+    release: (owner) => freed(stage.release(owner)),
+    forceRelease: () => freed(session.forceRelease(stage.key)),
+    isLate: () => freedAtMs !== undefined && context.nowMs() - freedAtMs > LATE_MS,
     waits: async (owner, ticket) =>
       (await stage.acquire(owner, { ticket: { ...ticket, waitsMs: 60_000 } })).kind,
     leave: async (ticket) => session.leave?.(stage.key, ticket),
