@@ -35,7 +35,7 @@ const POLL = "src/lock/poll";
 const LEASE = "src/lock/lease";
 const WATCH = "src/lock/loss-watch";
 const MEMORY = "src/adapters/memory";
-const LINE = "src/adapters/memory/line";
+const LINE = "src/engine/line";
 const CALLS = "src/lock/calls";
 /** The stand-in for `src/lock/system.ts`, which reads the clocks of a real process. */
 const SYSTEM = "test/sim/process";
@@ -567,8 +567,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: LINE,
-        find: "untilMs: nowMs + RESERVATION_MS }",
-        put: "untilMs: nowMs + 20 * RESERVATION_MS }",
+        find: "until: now.atMostMs + RESERVATION_MS }",
+        put: "until: now.atMostMs + 20 * RESERVATION_MS }",
       },
     ],
     seenBy: ["line"],
@@ -577,7 +577,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the second in line is not told when its turn comes",
-    edits: [{ file: LINE, find: "if (second !== undefined)", put: "if (false)" }],
+    edits: [{ file: LINE, find: "return second === undefined ? [first] :", put: "return true ? [first] :" }],
     seenBy: ["line"],
     profile: "queue",
     worlds: 50,
@@ -585,11 +585,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the last in line goes first",
     edits: [
-      {
-        file: LINE,
-        find: "a.ticket.since < b.ticket.since ? -1 : 1",
-        put: "a.ticket.since < b.ticket.since ? 1 : -1",
-      },
+      { file: LINE, find: "return a.since < b.since ? -1 : 1;", put: "return a.since < b.since ? 1 : -1;" },
     ],
     seenBy: ["line"],
     profile: "queue",
@@ -597,40 +593,30 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an acquire does not look at whom a key is kept for",
-    edits: [{ file: MEMORY, find: "if (keptMs > 0)", put: "if (false)" }],
+    edits: [
+      { file: RECORD, find: "if (reserved !== undefined && reserved.id !== ticket?.id)", put: "if (false)" },
+    ],
     seenBy: ["line"],
     profile: "queue",
     worlds: 100,
   },
   {
     name: "an extension creates a lock anew where the key is kept for a waiter",
-    edits: [
-      {
-        file: MEMORY,
-        find: "const mayHeal = request.mayHeal && keptForOthers(request.key, undefined) === 0;",
-        put: "const { mayHeal } = request;",
-      },
-    ],
+    edits: [{ file: RECORD, find: "if (reservedNow(line, context) !== undefined)", put: "if (false)" }],
     seenBy: ["line"],
     profile: "queue",
     worlds: 3_000,
   },
   {
     name: "whoever leaves gives up what is kept for another",
-    edits: [
-      {
-        file: LINE,
-        find: "if (reservation?.session === session && reservation.ticketId === ticketId)",
-        put: "if (reservation !== undefined)",
-      },
-    ],
+    edits: [{ file: LINE, find: "line.reserved?.id === id ? undefined : line.reserved", put: "undefined" }],
     seenBy: ["line"],
     profile: "queue",
     worlds: 200,
   },
   {
     name: "a called waiter that leaves calls nobody",
-    edits: [{ file: MEMORY, find: "if (wasCalled)", put: "if (false)" }],
+    edits: [{ file: RECORD, find: "if (wasCalled)", put: "if (false)" }],
     seenBy: ["line"],
     profile: "queue",
     worlds: 200,
@@ -644,13 +630,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a waiter that won stays in line",
-    edits: [
-      {
-        file: MEMORY,
-        find: "line.leave(key, session, ticket.id);\n                return { ...answer",
-        put: ";return { ...answer",
-      },
-    ],
+    edits: [{ file: RECORD, find: 'line: without(waiting, ticket?.id ?? "")', put: "line: waiting" }],
     seenBy: ["line"],
     profile: "queue",
     worlds: 200,
@@ -698,8 +678,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: "src/lock/adopt",
-        find: "confirmations: confirmations(looked.looks, askedAt),",
-        put: "confirmations: looked.looks.map(() => undefined),",
+        find: "confirmed(claim, index, { at, incarnation });",
+        put: "",
       },
       {
         file: "src/engine/adoption",
