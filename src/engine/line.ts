@@ -12,7 +12,7 @@ export const RESERVATION_MS = 100;
 /** So many stand in line for a key; whoever comes later asks now and then. Keeps a record small. */
 export const LINE_MAX = 64;
 /** A ticket is written again when it would end by so much too early: each attempt says anew for how long it waits. */
-const SHORT_MS = 1_000;
+export const SHORT_MS = 1_000;
 
 /** A ticket in line. */
 export interface KeptTicket {

@@ -3,14 +3,16 @@
  * the first in line for a short time and for nobody else, the first two are called, nobody is called for nothing, and who
  * leaves takes nobody else's place. By what they were asked and what they answered; times are judged within the drift.
  */
-import { RESERVATION_MS } from "../../../src/adapters/shared/reservation.js";
+import { RESERVATION_MS, SHORT_MS } from "../../../src/engine/line.js";
 import type { History, LineRecord, Violation } from "../history.js";
 
 interface Standing {
   readonly who: string;
   readonly since: bigint;
-  readonly askedAtMs: number;
-  readonly waitsMs: number;
+  /** It surely stands there until then. */
+  readonly untilMs: number;
+  /** Behind that it surely does not. */
+  readonly goneMs: number;
 }
 
 /** The line of one key in one memory. */
@@ -59,8 +61,7 @@ export function checkLine(history: History): readonly Violation[] {
     const heard = calls.get(record.memory) ?? [];
     calls.delete(record.memory);
     const inLine = [...line.standing.values()];
-    const passedMs = ({ askedAtMs }: Standing): number => record.atMs - askedAtMs;
-    const sure = inLine.filter((each) => isSurelyWithin(each.waitsMs, passedMs(each)));
+    const sure = inLine.filter(({ untilMs }) => record.atMs < untilMs);
     const [first, second, ...more] = heard;
     if (first === undefined) {
       line.kept = undefined;
@@ -93,7 +94,7 @@ export function checkLine(history: History): readonly Violation[] {
   ): string | undefined {
     const waiter = line.standing.get(call.who);
     if (waiter === undefined) return `${call.who} was called, who does not stand in line`;
-    if (isSurelyPast(waiter.waitsMs, record.atMs - waiter.askedAtMs)) {
+    if (record.atMs > waiter.goneMs) {
       return `${call.who} was called, whose wait was over`;
     }
     const ahead = sure.find(({ since }) => since < waiter.since);
@@ -124,9 +125,19 @@ export function checkLine(history: History): readonly Violation[] {
       line.standing.delete(who);
       if (mine) line.kept = undefined;
     } else {
-      const { since, waitsMs } = record;
-      line.standing.set(who, { who, since, askedAtMs: atMs, waitsMs });
+      line.standing.set(who, standing(record, who, line.standing.get(who)));
     }
+  }
+
+  /** Who asks again stands there until the end that it named last, or up to {@link SHORT_MS} less; never less than before. */
+  function standing({ since, waitsMs, atMs }: Asked, who: string, before: Standing | undefined): Standing {
+    const shortMs = before === undefined ? 0 : SHORT_MS;
+    return {
+      who,
+      since,
+      untilMs: Math.max(before?.untilMs ?? 0, atMs + (waitsMs - shortMs - grainMs) / (1 + rho)),
+      goneMs: Math.max(before?.goneMs ?? 0, atMs + (waitsMs + grainMs) / (1 - rho)),
+    };
   }
 
   function left(record: Extract<LineRecord, { readonly kind: "left" }>, line: Line): void {
