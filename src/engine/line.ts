@@ -73,12 +73,17 @@ export function joined(
 ): KeptLine | undefined {
   const { id, since, waitsMs } = waiter;
   const until = now.atMostMs + waitsMs;
-  const stands = line?.waiting.find((each) => each.id === id);
-  if (stands !== undefined && stands.until >= until - SHORT_MS) return line;
+  const before = line?.waiting.find((each) => each.id === id);
+  if (before !== undefined && before.until >= until - SHORT_MS) return line;
   const others = (line?.waiting ?? []).filter((each) => each.id !== id && each.until > now.atLeastMs);
   if (others.length >= LINE_MAX) return line;
   const waiting = [...others, { id, since, until }].sort(inOrder);
   return { waiting, reserved: line?.reserved };
+}
+
+/** Whether a ticket waits in it. */
+export function stands(line: KeptLine | undefined, id: string): boolean {
+  return line?.waiting.some((each) => each.id === id) === true;
 }
 
 /** Without a ticket; nothing where nobody is left. */

@@ -9,6 +9,7 @@ import {
   joined,
   reservedMs,
   reservedNow,
+  stands,
   without,
   type KeptLine,
   type Reservation,
@@ -54,7 +55,7 @@ export interface RecordContext {
 export interface Step<Answer> {
   readonly answer: Answer;
   readonly next: KeptKey | undefined;
-  /** The answer holds even where `next` could not be written: it is a place in line. */
+  /** The answer holds even where `next` could not be written: it is about a place in line. */
   readonly isAdvice?: true;
 }
 
@@ -83,7 +84,7 @@ export function isForgotten(kept: KeptKey, now: ClockReading): boolean {
 
 /**
  * A lock for `owner`, unless somebody has it or it is kept for somebody else; a ticket then stands in line. The proposal is
- * clamped already. A duplicate changes nothing.
+ * clamped already. A duplicate changes nothing of the lock.
  */
 export function acquireKey(
   kept: KeptKey | undefined,
@@ -98,7 +99,12 @@ export function acquireKey(
   const { owner, ttlMs, proposal, ticket } = request;
   const seen = keptNow(kept, context.now);
   const { lock, counter, line } = seen;
-  if (lock?.owner === owner) return { answer: { kind: "granted", fence: lock.fence }, next: undefined };
+  if (lock?.owner === owner) {
+    const answer = { kind: "granted", fence: lock.fence } as const;
+    if (ticket === undefined || !stands(line, ticket.id)) return { answer, next: undefined };
+    // An extension that came before the acquire created it anew: who has the lock stands in line no more.
+    return { answer, next: { ...seen, line: without(line, ticket.id) }, isAdvice: true };
+  }
   if (lock !== undefined) {
     const remainingMs = lock.expiresAt - context.now.atLeastMs;
     return standing(seen, ticket, { answer: { kind: "held", remainingMs }, context });
@@ -196,8 +202,7 @@ export function leaveKey(kept: KeptKey | undefined, id: string, context: RecordC
   const gone = without(line, id);
   const wasCalled = lock === undefined && reservedNow(line, context)?.id === id;
   if (wasCalled) return { answer: undefined, next: { ...seen, line: advanced(gone, context) } };
-  const stood = line?.waiting.some((each) => each.id === id) === true;
-  return { answer: undefined, next: stood ? { ...seen, line: gone } : undefined };
+  return { answer: undefined, next: stands(line, id) ? { ...seen, line: gone } : undefined };
 }
 
 /** A counter of at least `token`. */

@@ -134,6 +134,15 @@ describe("a key with a line", () => {
     expect(step).toEqual({ answer: { kind: "granted", fence: 7n }, next: undefined });
   });
 
+  it("that an extension created anew ahead of the acquire has its owner stand in line no more", () => {
+    const step = acquireKey(kept({ lock: LOCK, line: lineOf(A, B) }), asks("o", "a"), NOW);
+    expect(step).toEqual({
+      answer: { kind: "granted", fence: 7n },
+      next: kept({ lock: LOCK, line: lineOf(B) }),
+      isAdvice: true,
+    });
+  });
+
   it("goes from a release to the first in line: held to all others, granted to that ticket, which leaves the line", () => {
     for (const { next } of [
       releaseKey(kept({ lock: LOCK, line: lineOf(A, B) }), "o", NOW),

@@ -92,7 +92,10 @@ local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waits
   local l = redis.call('GET', lock)
   if l and l ~= 'r|' .. (ticket or '') then
     local mine = owner .. '|'
-    if string.sub(l, 1, #mine) == mine then return 'g' .. string.sub(l, #mine + 1) end
+    if string.sub(l, 1, #mine) == mine then
+      if ticket then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
+      return 'g' .. string.sub(l, #mine + 1)
+    end
     if not string.find(l, '|%d+$') then return 'w' end
     if ticket then
       local line = string.sub(lock, 1, -2) .. 'w'
