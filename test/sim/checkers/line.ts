@@ -129,12 +129,12 @@ export function checkLine(history: History): readonly Violation[] {
     }
   }
 
-  /** Who asks again stands there until the end that it named last, or up to {@link SHORT_MS} less; never less than before. */
+  /** Who asks again keeps its place, and stands there until the end that it named last, or up to {@link SHORT_MS} less; never less than before. */
   function standing({ since, waitsMs, atMs }: Asked, who: string, before: Standing | undefined): Standing {
     const shortMs = before === undefined ? 0 : SHORT_MS;
     return {
       who,
-      since,
+      since: before?.since ?? since,
       untilMs: Math.max(before?.untilMs ?? 0, atMs + (waitsMs - shortMs - grainMs) / (1 + rho)),
       goneMs: Math.max(before?.goneMs ?? 0, atMs + (waitsMs + grainMs) / (1 - rho)),
     };
