@@ -126,7 +126,9 @@ export function createKeeper<Lease extends Extendable>({
     unanswered++;
     void kept.lease.extendOnce(kept.ttlMs, now).then((outcome) => {
       unanswered--;
-      adapt(elapsedMs(now, system.now()) <= QUICK * requestDeadlineMs(kept.ttlMs));
+      const quick = elapsedMs(now, system.now()) <= QUICK * requestDeadlineMs(kept.ttlMs);
+      // What is refused at once, since nobody can be reached, says nothing of how quick those are who will be.
+      if (!quick || outcome.kind === "extended") adapt(quick);
       sendSoon();
       kept.extending = false;
       if (kept.over) return;
