@@ -51,9 +51,9 @@ export const EXTENSIONS_AT_ONCE = 100;
 /** What is due beyond that waits for so long, in milliseconds: what has arrived meanwhile is read. */
 const PAUSE_MS = 1;
 /**
- * So many may be unanswered, at least and at most. One more than before for every answer that came in a quarter of its deadline,
- * one fewer for every other: slow servers get no queue in which every extension outlives its deadline, and those that are
- * far away, or starved of processor time but keep up, are not held back.
+ * So many may be unanswered, at least and at most. One more than before for every extension that succeeded in a quarter of its
+ * deadline, one fewer for every one that took longer: slow servers get no queue in which every extension outlives its deadline,
+ * and those that are far away, or starved of processor time but keep up, are not held back.
  */
 export const UNANSWERED: { readonly min: number; readonly max: number } = { min: 1_000, max: 8_000 };
 const QUICK = 1 / 4;
@@ -126,7 +126,9 @@ export function createKeeper<Lease extends Extendable>({
     unanswered++;
     void kept.lease.extendOnce(kept.ttlMs, now).then((outcome) => {
       unanswered--;
-      adapt(elapsedMs(now, system.now()) <= QUICK * requestDeadlineMs(kept.ttlMs));
+      const quick = elapsedMs(now, system.now()) <= QUICK * requestDeadlineMs(kept.ttlMs);
+      // What is refused at once, since nobody can be reached, says nothing of how quick those are who will be.
+      if (!quick || outcome.kind === "extended") adapt(quick);
       sendSoon();
       kept.extending = false;
       if (kept.over) return;

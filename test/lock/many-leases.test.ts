@@ -265,6 +265,19 @@ describe("a keeper of a thousand leases", () => {
     expect(bench.keeper.held().length).toBe(3_000);
   });
 
+  it("leaves no more unanswered behind extensions that failed at once", async () => {
+    const bench = createBench();
+    const count = UNANSWERED.min + 1_500;
+    for (let i = 0; i < count; i++) bench.hold({ ttlMs: 60_000 });
+    bench.answers = { afterMs: 1, kind: "failed" };
+    await bench.time.advance(25_000);
+    expect(bench.sent.length).toBeGreaterThan(count - 500);
+    bench.answers = undefined;
+    const before = bench.sent.length;
+    await bench.time.advance(20_000);
+    expect(bench.sent.length - before).toBe(UNANSWERED.min);
+  });
+
   it("ends leases in time whose extension waits for its turn", async () => {
     const bench = createBench();
     const held = Array.from({ length: UNANSWERED.min + 500 }, () => bench.hold({ ttlMs: 30_000 }));
