@@ -13,6 +13,7 @@ import {
   expectFault,
   figure,
   grant,
+  proposal,
   putInService,
   timed,
 } from "../redis/kit.ts";
@@ -110,9 +111,8 @@ for (const name of ETCDS) {
       await grant(session, "waited-for", MORE);
       session.watch?.(() => undefined);
       const ticket = { id: "t", since: 1n, waitsMs: 60_000 };
-      expect(await acquire(session, "waited-for", { ...MORE, owner: "bob", ticket })).toMatchObject({
-        kind: "held",
-      });
+      const waits = { key: "waited-for", owner: BOB, ttlMs: TTL_MS, proposal: proposal(), ticket };
+      expect((await session.acquire(waits)).kind).toBe("held");
       const filler = looking(running);
       after(() => filler.close());
       await eventually("the quota is used up", 5_000, async () =>
