@@ -54,6 +54,19 @@ test("who does not say that it waits no more is forgotten when its wait is over"
   expect(vi.getTimerCount()).toBe(0);
 });
 
+test("many who ask at once are no more watches than allowed", () => {
+  const { watcher, watched } = waiting(2);
+  const asked = ["1", "2", "3", "4"].map((id) => watcher.ticketOf(id, ticket(id)));
+  expect(asked.filter((each) => each !== undefined).length).toBeGreaterThanOrEqual(2);
+  for (const id of ["1", "2", "3", "4"]) watcher.joined(id, ticket(id));
+  expect([...watched.keys()]).toEqual(["1", "2"]);
+  watcher.left("1");
+  watcher.joined("3", ticket("3"));
+  expect([...watched.keys()]).toEqual(["2", "3"]);
+  watcher.close();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
 test("nobody stands in line who would not hear of it: no listener, too many keys, a name too long", () => {
   const { watcher, stop } = waiting(1);
   watcher.joined("k", ticket("1"));

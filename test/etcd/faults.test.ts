@@ -13,6 +13,7 @@ import {
   expectFault,
   figure,
   grant,
+  proposal,
   putInService,
   timed,
 } from "../redis/kit.ts";
@@ -107,6 +108,11 @@ for (const name of ETCDS) {
       const running = await server(name, { args: ["--quota-backend-bytes", String(200_000)] });
       const session = await inService(running);
       await grant(session, "k", MORE);
+      await grant(session, "waited-for", MORE);
+      session.watch?.(() => undefined);
+      const ticket = { id: "t", since: 1n, waitsMs: 60_000 };
+      const waits = { key: "waited-for", owner: BOB, ttlMs: TTL_MS, proposal: proposal(), ticket };
+      expect((await session.acquire(waits)).kind).toBe("held");
       const filler = looking(running);
       after(() => filler.close());
       await eventually("the quota is used up", 5_000, async () =>
@@ -121,6 +127,8 @@ for (const name of ETCDS) {
       await expectFault(acquire(session, "other", MORE), "BACKEND_OUT_OF_MEMORY", /storage quota is used up/);
       expect(await session.release("k", ALICE)).toBe("released");
       expect((await session.inspect("k")).lock).toBeUndefined();
+      expect(await session.release("waited-for", ALICE), "though somebody waits").toBe("released");
+      expect((await session.inspect("waited-for")).lock).toBeUndefined();
       const { findings } = await session.examine();
       expect(findings).toContainEqual(
         expect.objectContaining({

@@ -153,6 +153,10 @@ await describeWithServer("postgres", "what a server refuses", () => {
     await opened.bootstrap(status.identity.incarnation);
     await grant(opened, "k");
     expect((await opened.examine()).findings.filter(({ level }) => level !== "good")).toEqual([]);
+    await client.query("REVOKE EXECUTE ON FUNCTION pg_notify(text, text) FROM PUBLIC");
+    expect(await opened.release("k", ALICE), "calls nobody, which it may not").toBe("released");
+    await grant(opened, "k");
+    expect(await opened.forceRelease("k")).toBe(true);
   });
 
   test("a table of somebody else is left alone", async ({ postgresServer, admin, pool, session }) => {

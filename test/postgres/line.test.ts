@@ -116,6 +116,24 @@ await describeWithServer("postgres", "waiting for a lock in PostgreSQL", () => {
     expect(await opened.forceRelease("k")).toBe(true);
   });
 
+  test("who has the lock stands in no line, also where an extension created it anew ahead of the acquire", async ({
+    admin,
+    ready,
+  }) => {
+    const table = freshName();
+    const session = await ready(server, { table });
+    const client = await admin(server);
+    await grant(session, "k", { ttlMs: 200 });
+    const ticket = { id: "1", since: 1n, waitsMs: 60_000 };
+    const waits = { key: "k", owner: BOB, ttlMs: 5_000, proposal: proposal(), ticket };
+    expect((await session.acquire(waits)).kind).toBe("held");
+    const anew = { key: "k", owner: BOB, ttlMs: 5_000, token: 1n, mayHeal: true };
+    await eventually("it ends", 2_000, async () => (await session.extend(anew)).kind === "recreated");
+    expect((await session.acquire(waits)).kind).toBe("granted");
+    const { rows } = await client.query(`SELECT line FROM ${table} WHERE key = 'k'`);
+    expect(rows).toEqual([{ line: null }]);
+  });
+
   test("a line is bounded, those whose wait is over are forgotten, and what is no ticket does no harm", async ({
     admin,
     ready,

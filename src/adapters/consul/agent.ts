@@ -158,6 +158,11 @@ export function createAgent(options: AgentOptions): Agent {
       const path = `/v1/kv/${key}?index=${index}&wait=${AWAIT_MS}ms`;
       const timeoutMs = AWAIT_MS * (1 + 1 / 16) + requestTimeoutMs;
       const answer = await ask(path, { timeoutMs, given });
+      if (!(answer.index > 0)) {
+        // To wait for what comes after nothing would be answered at once, again and again.
+        const what = "its answers have no X-Consul-Index header, so that no change can be awaited";
+        throw new BackendError("BACKEND_UNSUPPORTED", { backend: name, what });
+      }
       if (answer.status === 404) return { entry: undefined, index: nextIndex(answer, index) };
       if (answer.status !== 200) throw refused(name, answer);
       const [entry] = listOf(parsed(name, answer));

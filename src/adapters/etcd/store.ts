@@ -188,8 +188,15 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
         const value = bytes(`${lock.fence} ${lock.owner}`);
         changes.push({ request_put: { key: lockKey, value, lease } });
       }
-      const line = isLineNew ? await lineChange(lineKey, next.line, seen) : [];
-      if (isLineNew && isPlaceOnly(before, next)) {
+      const isPlace = isLineNew && isPlaceOnly(before, next);
+      const line = isLineNew
+        ? await lineChange(lineKey, next.line, seen).catch((error: unknown) => {
+            if (isPlace) throw error;
+            // A lock is not kept from its owner, nor a release refused, for want of a lease for those who wait.
+            return [{ request_delete_range: { key: lineKey } }];
+          })
+        : [];
+      if (isPlace) {
         rememberHeld(key);
         return commit({ compare, success: line });
       }

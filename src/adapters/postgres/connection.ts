@@ -104,6 +104,8 @@ export async function listen(
     // A server may end sessions that do nothing; this one waits for a living.
     await ask(`SET idle_session_timeout = 0`).catch(() => undefined);
     await ask(`LISTEN ${channel}`);
+    // The server's farewell may come in one piece with its answer.
+    if (over) throw timeoutFault(server.name, ANSWER_MS_MAX);
   } catch (error) {
     end();
     throw error;

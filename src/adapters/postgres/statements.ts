@@ -158,7 +158,11 @@ SELECT CASE ${unlessMark} ${ifQuarantined}
   WHERE l.key = $1 AND l.expires_at > clock_timestamp() AND NOT (l.fence IS NULL AND l.owner = $9)
     AND EXISTS (SELECT FROM mark WHERE left_ms <= 0)
     AND EXISTS (SELECT FROM seen WHERE taken AND owner <> $4 AND NOT stands AND NOT is_full)
-  RETURNING key)
+  RETURNING key
+), gone AS (
+  UPDATE ${table} AS l SET line = ${inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $9`)}
+  WHERE l.key = $1 AND l.owner = $4 AND l.fence IS NOT NULL AND EXISTS (SELECT FROM seen WHERE taken AND owner = $4)
+    AND EXISTS (SELECT FROM unnest(l.line) AS e WHERE ${ADDRESS} = $9) AND EXISTS (SELECT FROM mark))
 SELECT CASE ${unlessMark} ${ifQuarantined}
   WHEN EXISTS (SELECT FROM granted) THEN 'g' || (SELECT fence FROM granted)
   WHEN (SELECT taken AND owner = $4 AND fence IS NOT NULL FROM seen) THEN 'g' || (SELECT fence FROM seen)

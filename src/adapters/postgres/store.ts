@@ -44,10 +44,10 @@ const RACES_MAX = 8;
 const WAITS_MS_MAX = 24 * 3_600_000;
 const UNDEFINED_TABLE = "42P01";
 const UNDEFINED_COLUMN = "42703";
-/** Nobody can be called: no column for the line, a full queue of notifications, a server that has none. */
-const LINE_ONLY: ReadonlySet<string> = new Set([UNDEFINED_COLUMN, "54000", "42883"]);
 const UNDEFINED_SCHEMA = "3F000";
 const NO_PERMISSION = "42501";
+/** Nobody can be called: no column for the line, a full queue of notifications, a server that has none or forbids them. */
+const LINE_ONLY: ReadonlySet<string> = new Set([UNDEFINED_COLUMN, "54000", "42883", NO_PERMISSION]);
 /** Somebody else made it at the same moment. */
 const MADE_MEANWHILE: ReadonlySet<string> = new Set(["42P07", "23505", "42710"]);
 

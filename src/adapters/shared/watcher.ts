@@ -107,7 +107,8 @@ export function createWatcher(
   }
 
   function begin(key: string): void {
-    if (watches.has(key) || closed) return;
+    // Several may have asked while there was room for one of them; the others ask now and then.
+    if (watches.has(key) || closed || watches.size >= watchesMax) return;
     const watch: Watch = { stop: watchKey(key, (sight) => changed(key, watch, sight)), called: "" };
     watches.set(key, watch);
     if (sweeping !== undefined) return;
