@@ -242,7 +242,7 @@ const check: CommandSpec = {
   },
   notes: `For each server: whether it answers and how fast, version, role, durability,
 eviction, clock, rights of its user, whether it votes, whether it is another's
-twin; and trial locks under keys of its own, gone within seconds. Give all
+twin; and trial locks under own keys, gone after the longest TTL. Give all
 options that your programs use. A warning is told, and counts as all well.`,
   exits: [EXIT.ok, { ...EXIT.problem, brief: "a problem was found" }, EXIT.usage],
   example: ["quorum-lock check --backend redis://a --backend redis://b", "--backend redis://c"],

@@ -1,6 +1,6 @@
 /**
  * Trial locks for `check`: the part of the conformance list that is safe on a backend in use. It works on fresh keys of
- * its own, which are gone within seconds, counters included, and changes neither the mark nor anybody's lock.
+ * its own, which are gone soon after the longest TTL, counters included, and changes neither the mark nor anybody's lock.
  */
 import { randomBytes } from "node:crypto";
 import type { Backend, BackendSession, Deployment } from "../backend.js";
@@ -40,7 +40,7 @@ export interface TrialPlace {
 export const TRIAL_PREFIX = "quorum-lock-check-";
 
 const CASES_AT_ONCE = 8;
-/** So that counters end soon, too. */
+/** So that counters end soon, too; some stores count it from the longest TTL on. */
 const RETENTION_MS = 15_000;
 /**
  * How far proposals may be from the backend's clock. It stands in no mark, and must be more than a case takes: cases

@@ -151,7 +151,8 @@ await describeWithServer("redis-7", "quorum-lock check", (server) => {
       for (const key of keys) {
         expect(key.startsWith(`{ql:${TRIAL_PREFIX}`), key).toBe(true);
         const leftMs = Number(await redis.cli("PTTL", key));
-        expect(leftMs !== -1 && leftMs <= 20_000, `${key} ends in ${leftMs} ms`).toBe(true);
+        // The longest TTL, and a quarter of a minute.
+        expect(leftMs !== -1 && leftMs <= 75_000, `${key} ends in ${leftMs} ms`).toBe(true);
       }
     }
   });
