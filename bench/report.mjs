@@ -47,7 +47,8 @@ ${table(
 ## Many processes, one key
 
 Each thinks for up to 50 ms, takes the key, holds it, gives it back. A hand-over begins when the key is given back or asked for, whichever is later, and ends when the next one has it.
-Commands are those that one server executes per hold, the ones within scripts included. All pause 10 ms between attempts, but
+Commands are those that one server executes per hold, the ones within scripts included. All three servers vote; with one of
+them down or in quarantine we are far slower on a key that many want ([where the line is weak](protocol.md#waiting-in-line)). All pause 10 ms between attempts, but
 redlock and its fork: those pause 200 ms with as much jitter, as their READMEs have it; shorter ones mostly gave them fewer holds. Between the attempts
 of one wait they keep the votes that they got, so that two of them may block each other until the TTL of 10 s ends.
 

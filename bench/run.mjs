@@ -20,9 +20,10 @@ import { startServers } from "./servers.mjs";
 
 const CASES = {
   uncontended,
-  faults,
   contention,
   heldLeases,
+  // A server that was killed does not vote for a minute afterwards.
+  faults,
   lossSignal,
   recovery,
   go: outsideNode,

@@ -54,8 +54,9 @@ const MODEL = {
   extend: ONE,
   "acquire, held": REFUSED,
   release: ONE,
-  // Refused; refused again, in line; the holder's release; granted. Where the grant was not waited for, the line is left.
-  "wait and hand-over": (n) => [4, 2 * REFUSED(n)[1] + 2 + (n - majority(n)) / n],
+  // Refused, in line (before it once without a ticket, where the locker had met no held lock); the holder's release; granted. Where the grant
+  // was not waited for, the line is left.
+  "wait and hand-over": (n) => [3, 2 * REFUSED(n)[1] + 2 + (n - majority(n)) / n],
   "look at itself": ONE,
 };
 
