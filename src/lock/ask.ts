@@ -3,8 +3,9 @@ import type { BackendSession, StatusReply } from "../backend.js";
 import { elapsedMs } from "../engine/time.js";
 import { ClosedError, type BackendError } from "../errors.js";
 import { sameServer } from "./contact.js";
+import { startDeadline } from "./deadline.js";
 import type { Link } from "./link.js";
-import { isLate, READ_MS, timeout, type Quorum } from "./poll.js";
+import { timeout, type Quorum } from "./poll.js";
 import type { Interruption } from "./waiting.js";
 
 /** What a backend said, or why it did not. */
@@ -33,26 +34,21 @@ export function ask<T>(
       return;
     }
     const sentAt = system.now();
-    let timer = system.startTimer("work", deadlineMs, () => {
-      // Timers run before what has arrived is read; see poll.ts.
-      if (isLate(elapsedMs(sentAt, system.now()), deadlineMs)) {
-        timer = system.startTimer("work", READ_MS, giveUp);
-      } else giveUp();
-    });
+    const deadline = startDeadline(system, { since: sentAt, deadlineMs }, giveUp);
     const stop = closing.listen(() => {
-      system.cancelTimer(timer);
+      deadline.cancel();
       reject(new ClosedError());
     });
     const settle = (answer: Answer<T>): void => {
       stop();
-      system.cancelTimer(timer);
+      deadline.cancel();
       resolve(answer);
     };
-    const giveUp = (): void => {
+    function giveUp(): void {
       const error = timeout(link, elapsedMs(sentAt, system.now()));
       link.timedOut(error);
       settle({ kind: "fault", error });
-    };
+    }
     link.send(
       call,
       (reply) => settle({ kind: "reply", reply }),

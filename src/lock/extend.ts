@@ -11,8 +11,9 @@ import {
 import { elapsedMs, type Instant } from "../engine/time.js";
 import { requestDeadlineMs } from "../engine/schedule.js";
 import type { BackendError, VoteReport } from "../errors.js";
+import { startDeadline } from "./deadline.js";
 import type { Link } from "./link.js";
-import { isLate, READ_MS, report, timeout, type Quorum } from "./poll.js";
+import { report, timeout, type Quorum } from "./poll.js";
 import { confirmation, confirmed, grantedLate, releaseDebt, type Claim } from "./release.js";
 
 /** How an extension round ended. "over": the lease ended meanwhile. */
@@ -103,7 +104,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
 
     function settle(outcome: ExtensionOutcome): void {
       settled = true;
-      system.cancelTimer(timer);
+      deadline.cancel();
       resolve(outcome);
     }
 
@@ -113,11 +114,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
     }
 
     const deadlineMs = requestDeadlineMs(ttlMs);
-    let timer = system.startTimer("work", deadlineMs, () => {
-      if (isLate(elapsedMs(sentAt, system.now()), deadlineMs)) {
-        timer = system.startTimer("work", READ_MS, giveUpNow);
-      } else giveUpNow();
-    });
+    const deadline = startDeadline(system, { since: sentAt, deadlineMs }, giveUpNow);
 
     function giveUpNow(): void {
       for (const link of links) {

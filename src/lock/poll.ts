@@ -16,10 +16,11 @@ import {
   type RaiseVote,
   type Round,
 } from "../engine/round.js";
-import { after, elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
+import { after, elapsedMs, type Instant, type System } from "../engine/time.js";
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
+import { startDeadline, type Deadline } from "./deadline.js";
 import type { Link } from "./link.js";
 import { confirmed, createClaim, grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
 
@@ -91,7 +92,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     after(startedAt, validityMs(ttlMs, quorum.clockBounds)),
   );
   let settle: ((outcome: AttemptOutcome) => void) | undefined;
-  let timer: Timer | undefined;
+  let deadline: Deadline | undefined;
   let won = false;
   /** Set when it was lost: a grant that still comes in is released. */
   let lost = false;
@@ -223,7 +224,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   }
 
   function finish(result: AttemptOutcome): void {
-    if (timer !== undefined) system.cancelTimer(timer);
+    deadline?.cancel();
     settle?.(result);
     settle = undefined;
   }
@@ -231,13 +232,6 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function reports(): readonly VoteReport[] {
     const elapsed = elapsedMs(startedAt, system.now());
     return links.map((link, index) => report(link, answers[index], answeredAt[index] || elapsed));
-  }
-
-  function onDeadline(): void {
-    if (settle === undefined) return;
-    if (isLate(elapsedMs(startedAt, system.now()), request.deadlineMs)) {
-      timer = system.startTimer("work", READ_MS, giveUpNow);
-    } else giveUpNow();
   }
 
   function giveUpNow(): void {
@@ -262,7 +256,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
       (fault) => onFault(link, fault),
     );
   }
-  timer = system.startTimer("work", request.deadlineMs, onDeadline);
+  deadline = startDeadline(system, { since: startedAt, deadlineMs: request.deadlineMs }, giveUpNow);
 
   return {
     outcome,
@@ -281,17 +275,7 @@ function onlyQuarantined(round: Round): boolean {
   );
 }
 
-/** Timers run before what has arrived is read; one more turn of the event loop reads it. */
-export const READ_MS = 1;
-
-/** Whether a timer came so late that the process must have been stalled, and answers may lie unread. */
-export function isLate(elapsed: number, deadlineMs: number): boolean {
-  return elapsed > deadlineMs + STALL_MS_MIN;
-}
-
-const STALL_MS_MIN = 5;
-
-/** What {@link onDeadline} says of a backend that never answered. */
+/** What is said of a backend that did not answer in time. */
 export function timeout(link: Link, afterMs: number): BackendError {
   const what = `no answer within ${Math.round(afterMs)} ms (it may still act on the request)`;
   return new BackendError("BACKEND_TIMEOUT", { backend: link.backend.name, what });

@@ -3,6 +3,7 @@
  * that was stalled has not read the answers that are there; a timer that is followed by another one has.
  */
 import { elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
+import { READ_MS } from "./deadline.js";
 
 /** So many requests may be unanswered by a backend that has been silent for longer than a deadline. */
 const SILENT_MAX = 32;
@@ -11,8 +12,6 @@ const HUSHED_MAX = 512;
 /** So many may be unanswered at any time. */
 const IN_FLIGHT_MAX = 16_384;
 const LOOK_EVERY_MS = 100;
-/** Timers run before what has arrived is read; one more turn of the event loop reads it. */
-const READ_MS = 1;
 
 /** What is known of one backend. */
 export interface Silence {
