@@ -14,7 +14,7 @@
  * a microsecond later rather than earlier.
  */
 import { createHash } from "node:crypto";
-import { LINE_MAX, RESERVATION_MS } from "../shared/reservation.js";
+import { LINE_MAX, RESERVATION_MS, SHORT_MS } from "../shared/reservation.js";
 import type { Statement } from "./connection.js";
 
 /** All statements on one table. */
@@ -57,8 +57,6 @@ export function addLine(table: string): string {
 }
 
 const FENCE_MAX = "9007199254740990";
-/** A ticket is written again when it would end by so much too early: each attempt says anew for how long it waits. */
-const SHORT_MS = 1_000;
 const NOW_MS = "extract(epoch FROM clock_timestamp()) * 1000";
 const after = (ms: string): string =>
   `clock_timestamp() + ${ms}::float8 * interval '1 millisecond' + interval '1 microsecond'`;
@@ -75,13 +73,15 @@ const inOrder = (rows: string): string =>
 /** A call to an address: `channel|id`. What looks otherwise was written by somebody else, and must not fail a release. */
 const call = (address: string, inMs: string): string =>
   `CASE WHEN ${address} ~ '^ql_[0-9a-f]{16}[|]' THEN pg_notify(substr(${address}, 1, 19), substr(${address}, 21) || ' ' || ${inMs}) END`;
+/** Whether the wait of the first in line is not over. */
+const FIRST_WAITS = `substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)}`;
 /**
  * The key of the row `l` is kept for its first in line, or free; no more than a few steps, since every release takes them. Where
  * the wait of the first is over, nobody has the next turn.
  */
 const KEEP = `fence = NULL,
-  owner = CASE WHEN substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)} THEN substr(l.line[1], 39) END,
-  expires_at = CASE WHEN substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)} THEN ${after(`'${RESERVATION_MS}'`)} ELSE 'epoch' END,
+  owner = CASE WHEN ${FIRST_WAITS} THEN substr(l.line[1], 39) END,
+  expires_at = CASE WHEN ${FIRST_WAITS} THEN ${after(`'${RESERVATION_MS}'`)} ELSE 'epoch' END,
   line = nullif(l.line[2:], '{}')`;
 /** Calls the first two of a key that was freed, by its new owner and line. */
 const CALLS = `'r', ${call("owner", "0")}, ${call(
@@ -103,6 +103,28 @@ export function statementsOn(table: string): Statements {
   WHERE key = $1 AND owner = ${owner} AND fence IS NOT NULL AND expires_at > clock_timestamp()
     AND EXISTS (SELECT FROM mark) RETURNING key`;
 
+  /**
+   * Grants a key of which neither the look says `unless`, nor its row anything but `isFree` when it is written; `also`: what
+   * else is set. Parameters as those of acquire.
+   */
+  const grant = (when: {
+    readonly unless: string;
+    readonly isFree: string;
+    readonly also?: string;
+  }): string => `proposed AS MATERIALIZED (
+  SELECT least(greatest($6::bigint, micros - $7::bigint), micros + $7::bigint) AS fence
+  FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS clock
+), granted AS (
+  INSERT INTO ${table} AS l (key, owner, fence, counter, expires_at, forget_at)
+  SELECT $1, $4, fence, fence, ${after("$5")}, ${after("$8")} FROM proposed, mark
+  WHERE left_ms <= 0 AND NOT EXISTS (SELECT FROM seen WHERE ${when.unless})
+  ON CONFLICT (key) DO UPDATE SET owner = EXCLUDED.owner, fence = greatest(l.counter + 1, EXCLUDED.fence),
+    counter = greatest(l.counter + 1, EXCLUDED.fence), expires_at = ${after("$5")}, forget_at = ${after("$8")}${when.also ?? ""}
+  WHERE ${when.isFree} AND l.counter < ${FENCE_MAX}
+  RETURNING fence`;
+  /** The line of the row `l` without the ticket $9. */
+  const withoutOwn = inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $9`);
+
   return {
     // key mark quarantinedUntil owner ttlMs proposal skewMicros retentionMs. A refusal must not lock or write the row.
     acquire: named(
@@ -110,17 +132,7 @@ export function statementsOn(table: string): Statements {
       `WITH ${mark}, seen AS MATERIALIZED (
   SELECT owner, fence, counter, expires_at > clock_timestamp() AS live,
     extract(epoch FROM expires_at - clock_timestamp()) * 1000 AS left_ms FROM ${table} WHERE key = $1
-), proposed AS MATERIALIZED (
-  SELECT least(greatest($6::bigint, micros - $7::bigint), micros + $7::bigint) AS fence
-  FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS clock
-), granted AS (
-  INSERT INTO ${table} AS l (key, owner, fence, counter, expires_at, forget_at)
-  SELECT $1, $4, fence, fence, ${after("$5")}, ${after("$8")} FROM proposed, mark
-  WHERE left_ms <= 0 AND NOT EXISTS (SELECT FROM seen WHERE live)
-  ON CONFLICT (key) DO UPDATE SET owner = EXCLUDED.owner, fence = greatest(l.counter + 1, EXCLUDED.fence),
-    counter = greatest(l.counter + 1, EXCLUDED.fence), expires_at = ${after("$5")}, forget_at = ${after("$8")}
-  WHERE l.expires_at <= clock_timestamp() AND l.counter < ${FENCE_MAX}
-  RETURNING fence)
+), ${grant({ unless: "live", isFree: "l.expires_at <= clock_timestamp()" })})
 SELECT CASE ${unlessMark} ${ifQuarantined}
   WHEN EXISTS (SELECT FROM granted) THEN 'g' || (SELECT fence FROM granted)
   WHEN (SELECT live AND owner = $4 AND fence IS NOT NULL FROM seen) THEN 'g' || (SELECT fence FROM seen)
@@ -138,18 +150,12 @@ SELECT CASE ${unlessMark} ${ifQuarantined}
     EXISTS (SELECT FROM unnest(line) AS e WHERE ${ADDRESS} = $9 AND ${UNTIL} >= ${digits(`${NOW_MS} + $11::float8 - ${SHORT_MS}`)}) AS stands,
     (SELECT count(*) FROM (${waiting("line")} AND ${ADDRESS} <> $9) AS others) >= ${LINE_MAX} AS is_full
   FROM ${table} WHERE key = $1
-), proposed AS MATERIALIZED (
-  SELECT least(greatest($6::bigint, micros - $7::bigint), micros + $7::bigint) AS fence
-  FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS clock
-), granted AS (
-  INSERT INTO ${table} AS l (key, owner, fence, counter, expires_at, forget_at)
-  SELECT $1, $4, fence, fence, ${after("$5")}, ${after("$8")} FROM proposed, mark
-  WHERE left_ms <= 0 AND NOT EXISTS (SELECT FROM seen WHERE taken)
-  ON CONFLICT (key) DO UPDATE SET owner = EXCLUDED.owner, fence = greatest(l.counter + 1, EXCLUDED.fence),
-    counter = greatest(l.counter + 1, EXCLUDED.fence), expires_at = ${after("$5")}, forget_at = ${after("$8")},
-    line = ${inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $9`)}
-  WHERE (l.expires_at <= clock_timestamp() OR (l.fence IS NULL AND l.owner = $9)) AND l.counter < ${FENCE_MAX}
-  RETURNING fence
+), ${grant({
+        unless: "taken",
+        isFree: "(l.expires_at <= clock_timestamp() OR (l.fence IS NULL AND l.owner = $9))",
+        also: `,
+    line = ${withoutOwn}`,
+      })}
 ), joined AS (
   UPDATE ${table} AS l SET line = ${inOrder(
     `${waiting("l.line")} AND ${ADDRESS} <> $9 UNION ALL
@@ -160,7 +166,7 @@ SELECT CASE ${unlessMark} ${ifQuarantined}
     AND EXISTS (SELECT FROM seen WHERE taken AND owner <> $4 AND NOT stands AND NOT is_full)
   RETURNING key
 ), gone AS (
-  UPDATE ${table} AS l SET line = ${inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $9`)}
+  UPDATE ${table} AS l SET line = ${withoutOwn}
   WHERE l.key = $1 AND l.owner = $4 AND l.fence IS NOT NULL AND EXISTS (SELECT FROM seen WHERE taken AND owner = $4)
     AND EXISTS (SELECT FROM unnest(l.line) AS e WHERE ${ADDRESS} = $9) AND EXISTS (SELECT FROM mark))
 SELECT CASE ${unlessMark} ${ifQuarantined}

@@ -1,2 +1,2 @@
 /** For adapters whose store keeps the line by itself. */
-export { LINE_MAX, RESERVATION_MS } from "../../engine/line.js";
+export { LINE_MAX, RESERVATION_MS, SHORT_MS } from "../../engine/line.js";
