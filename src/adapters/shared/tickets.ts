@@ -18,22 +18,24 @@ interface Standing<Where> {
 
 /** Nobody waits. */
 export function createTickets<Where>(): Tickets<Where> {
-  let tickets: ReadonlyMap<string, Standing<Where>> = new Map();
+  const tickets = new Map<string, Standing<Where>>();
 
   return {
     joined({ id, waitsMs }, where) {
-      tickets = new Map(tickets).set(id, { where, until: performance.now() + waitsMs });
+      tickets.set(id, { where, until: performance.now() + waitsMs });
     },
     left(ticketId) {
-      if (tickets.has(ticketId)) tickets = new Map([...tickets].filter(([id]) => id !== ticketId));
+      tickets.delete(ticketId);
     },
     waiting() {
       const now = performance.now();
-      // A locker that cannot reach its backend tells it of nothing, so that a wait also ends by its time.
-      if ([...tickets.values()].some(({ until }) => until <= now)) {
-        tickets = new Map([...tickets].filter(([, { until }]) => until > now));
+      const waiting = new Map<string, Where>();
+      for (const [id, { where, until }] of tickets) {
+        // A locker that cannot reach its backend tells it of nothing, so that a wait also ends by its time.
+        if (until <= now) tickets.delete(id);
+        else waiting.set(id, where);
       }
-      return new Map([...tickets].map(([id, { where }]) => [id, where]));
+      return waiting;
     },
   };
 }
