@@ -1,8 +1,8 @@
 /** What is known of the server behind a connection: its mark, and through it which memory it has and whether it votes. */
-import { randomBytes } from "node:crypto";
 import type { BackendIdentity, Deployment } from "../../backend.js";
 import { markFits, parseMark, type MarkExpectation, type MemoryKind } from "../../engine/mark.js";
 import { BackendError, type BackendErrorCode } from "../../errors.js";
+import { newMemoryId } from "../shared/mark-reader.js";
 import { foreignMark, mismatch } from "../shared/refusals.js";
 import { texts, type Caller } from "./call.js";
 import type { Connection } from "./connection.js";
@@ -83,7 +83,7 @@ export function createServerMark(
   async function register(epoch: number): Promise<Known> {
     const { backends, quorum, maxTtlMs, quarantineMs } = deployment;
     const figures = [backends, quorum, maxTtlMs, quarantineMs].map(String);
-    const fresh = randomBytes(16).toString("hex");
+    const fresh = newMemoryId();
     const [text = "", runId, serverMs] = await call
       .run(REGISTER, [markKey], [memory, ...figures, fresh], texts)
       .catch((error: unknown) => {

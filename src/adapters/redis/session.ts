@@ -1,5 +1,4 @@
 /** A Redis backend in use by one locker: runs the scripts, and says what replies mean. */
-import { randomBytes } from "node:crypto";
 import type {
   AcquireReply,
   AcquireRequest,
@@ -17,8 +16,8 @@ import type {
   ReleaseReply,
   StatusReply,
 } from "../../backend.js";
-import type { MemoryKind } from "../../engine/mark.js";
 import { BackendError, noQuarantine, show } from "../../errors.js";
+import { memoryKind, newMemoryId } from "../shared/mark-reader.js";
 import { createBatch, OTHER_MARK, type Operation } from "./batch.js";
 import { createCaller, texts } from "./call.js";
 import type { RedisLike } from "./client.js";
@@ -63,8 +62,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   });
   const keyPrefix: unknown = Reflect.get(client.options, "keyPrefix");
   const stored = { prefix, keyPrefix: typeof keyPrefix === "string" ? keyPrefix : "" };
-  const memory: MemoryKind =
-    deployment.restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
+  const memory = memoryKind(deployment, options.durable);
   let closed = false;
   const call = createCaller(connection, name, {
     // What was asked for before must arrive before.
@@ -282,7 +280,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       if (memory === "off") throw noQuarantine(name);
       for (let tries = 1; tries <= MARK_TRIES; tries++) {
         const { mark: text } = await mark.learn();
-        const begun = [text, randomBytes(16).toString("hex"), String(deployment.quarantineMs)];
+        const begun = [text, newMemoryId(), String(deployment.quarantineMs)];
         if ((await call.runWhenReady(QUARANTINE, [markKey], begun)) !== "ok") continue;
         const after = await status();
         if (after.kind === "quarantined") return after;

@@ -2,7 +2,6 @@
  * A backend on a store with compare and swap: looks, decides by `engine/record.ts` and `engine/mark.ts`, and writes if
  * nothing has changed meanwhile. Two round trips where the store needs one for each.
  */
-import { randomBytes } from "node:crypto";
 import type {
   AcquireReply,
   AcquireRequest,
@@ -24,15 +23,10 @@ import type {
 import {
   formatMark,
   markBootstrapped,
-  markFits,
   markJoined,
-  markOf,
   markQuarantined,
-  parseMark,
   quarantineLeftMs,
   type Mark,
-  type MarkExpectation,
-  type MemoryKind,
 } from "../../engine/mark.js";
 import {
   acquireKey,
@@ -51,7 +45,8 @@ import {
 import { clampProposal, skewMicros } from "../../engine/token.js";
 import { BackendError, noQuarantine } from "../../errors.js";
 import type { CasStore, Look, MarkLook } from "./cas-store.js";
-import { counterBroken, foreignMark, mismatch } from "./refusals.js";
+import { createMarkReader, memoryKind, newMemoryId } from "./mark-reader.js";
+import { counterBroken } from "./refusals.js";
 import { createWatcher } from "./watcher.js";
 
 /** What a session needs of its backend. */
@@ -83,11 +78,11 @@ export function openCasSession<Version>(
   store: CasStore<Version>,
   options: CasSessionOptions,
 ): BackendSession {
-  const { name, deployment } = options;
-  const { restartGuard, tokenRetentionMs: retentionMs, quarantineMs } = deployment;
-  const memory: MemoryKind = restartGuard === "off" ? "off" : options.durable ? "durable" : "volatile";
+  const { name, deployment, markPlace } = options;
+  const { tokenRetentionMs: retentionMs, quarantineMs } = deployment;
+  const memory = memoryKind(deployment, options.durable);
+  const marks = createMarkReader({ name, deployment, memory, markPlace });
   const skew = skewMicros(deployment.clockSkewMs);
-  let identity: BackendIdentity = { serverId: "", incarnation: "" };
   let untilForget = FORGET_EVERY;
   const watcher = store.watch === undefined ? undefined : createWatcher(store.watch, store.watchesMax);
 
@@ -98,28 +93,15 @@ export function openCasSession<Version>(
 
   /** Whose mark it is and what it says; undefined when it had to be written first, so that another look is due. */
   async function markIn(look: MarkLook<Version>): Promise<Mark | undefined> {
-    const expected: MarkExpectation = { figures: deployment, memory, origin: look.origin, quarantineMs };
-    const found = look.mark === undefined ? undefined : parseMark(look.mark.value);
-    if (look.mark !== undefined && found === undefined) {
-      throw foreignMark(name, look.mark.value, options.markPlace);
-    }
-    if (found !== undefined && !markFits(found, expected)) {
-      throw mismatch(name, found, expected, options.markPlace);
-    }
-    const current = markOf(found, expected, { id: newId(), nowMs: look.now.atMostMs });
-    if (current === found) return current;
-    await store.putMark(formatMark(current), look.mark?.version);
+    const { origin, now } = look;
+    const { mark, isThere } = marks.read(look.mark?.value, { origin, nowMs: now.atMostMs });
+    if (isThere) return mark;
+    await store.putMark(formatMark(mark), look.mark?.version);
     return undefined;
   }
 
   function identityOf(mark: Mark, { serverId }: MarkLook<Version>): BackendIdentity {
-    const { incarnation } = mark;
-    const server = serverId === "" ? incarnation : serverId;
-    // The same object while nothing changes, which the locker compares at every answer.
-    if (identity.serverId !== server || identity.incarnation !== incarnation) {
-      identity = { serverId: server, incarnation };
-    }
-    return identity;
+    return marks.identityOf(mark, serverId === "" ? mark.incarnation : serverId);
   }
 
   function quarantine(mark: Mark, look: MarkLook<Version>): Quarantined | undefined {
@@ -283,7 +265,7 @@ export function openCasSession<Version>(
 
     async quarantine(): Promise<Quarantined> {
       if (memory === "off") throw noQuarantine(name);
-      const id = newId();
+      const id = newMemoryId();
       const { mark, look } = await changeMark((found, at) =>
         markQuarantined(found, { id, nowMs: at.now.atMostMs, quarantineMs }),
       );
@@ -308,10 +290,6 @@ export function openCasSession<Version>(
       return store.close();
     },
   };
-}
-
-function newId(): string {
-  return randomBytes(16).toString("hex");
 }
 
 /** The proposal, moved into the window around the store's wall clock, however coarse that is. */

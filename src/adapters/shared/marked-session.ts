@@ -3,7 +3,6 @@
  * mark, writes it where it is missing or of another memory, and repeats what met another one. One round trip for each
  * operation; for stores that can only compare and swap there is `cas-session.ts`.
  */
-import { randomBytes } from "node:crypto";
 import type {
   AcquireReply,
   AcquireRequest,
@@ -25,17 +24,13 @@ import type {
 import {
   formatMark,
   markBootstrapped,
-  markFits,
   markJoined,
-  markOf,
   markQuarantined,
-  parseMark,
   quarantineLeftMs,
   type Mark,
-  type MarkExpectation,
 } from "../../engine/mark.js";
 import { BackendError, noQuarantine } from "../../errors.js";
-import { foreignMark, mismatch } from "./refusals.js";
+import { createMarkReader, memoryKind, newMemoryId } from "./mark-reader.js";
 
 /** The mark under which a step may act. */
 export interface KnownMark {
@@ -122,7 +117,8 @@ const MARK_TRIES = 8;
 export function openMarkedSession(store: MarkedStore, options: MarkedSessionOptions): BackendSession {
   const { name, deployment, markPlace } = options;
   const { quarantineMs } = deployment;
-  const memory = deployment.restartGuard === "off" ? "off" : "durable";
+  const memory = memoryKind(deployment, true);
+  const marks = createMarkReader({ name, deployment, memory, markPlace });
   let known: Known | undefined;
   let learning: Promise<Known> | undefined;
   let closed = false;
@@ -144,12 +140,8 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
       refuseClosed();
       const sight = await store.look();
       const { mark: text, origin, nowMs } = sight;
-      const expected: MarkExpectation = { figures: deployment, memory, origin, quarantineMs };
-      const found = text === undefined ? undefined : parseMark(text);
-      if (text !== undefined && found === undefined) throw foreignMark(name, text, markPlace);
-      if (found !== undefined && !markFits(found, expected)) throw mismatch(name, found, expected, markPlace);
-      const mark = markOf(found, expected, { id: newId(), nowMs });
-      if (text !== undefined && mark === found) return remember(sight, { text, mark });
+      const { mark, isThere } = marks.read(text, { origin, nowMs });
+      if (text !== undefined && isThere) return remember(sight, { text, mark });
       // Read again even when it was written: another client may have been faster, or told of a deployment.
       await store.swapMark(text, formatMark(mark));
     }
@@ -164,11 +156,7 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
   function remember(sight: Sight, { text, mark }: { readonly text: string; readonly mark: Mark }): Known {
     const { incarnation, quarantinedUntil } = mark;
     const { origin, nowMs, serverId = incarnation } = sight;
-    // The same object while nothing changed, which the locker compares at every answer.
-    const identity =
-      known?.identity.serverId === serverId && known.identity.incarnation === incarnation
-        ? known.identity
-        : { serverId, incarnation };
+    const identity = marks.identityOf(mark, serverId);
     known = { text, origin, quarantinedUntil, mark, identity, nowMs };
     return known;
   }
@@ -250,7 +238,7 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
 
     async quarantine(): Promise<Quarantined> {
       if (memory === "off") throw noQuarantine(name);
-      const id = newId();
+      const id = newMemoryId();
       const after = await change(({ mark, nowMs }) =>
         mark.incarnation.endsWith(id) ? undefined : markQuarantined(mark, { id, nowMs, quarantineMs }),
       );
@@ -268,10 +256,6 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
       await store.close();
     },
   };
-}
-
-function newId(): string {
-  return randomBytes(16).toString("hex");
 }
 
 function isOtherMark(outcome: { readonly kind: string }): outcome is OtherMark {
