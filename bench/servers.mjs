@@ -1,11 +1,12 @@
 /** The redis-servers that a benchmark starts for itself, on free loopback ports; gone when the process is. */
 import { mkdtempSync, openSync, rmSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resolveServer } from "../scripts/servers.mjs";
 import { Redis } from "ioredis";
+import { freePort } from "../test/servers/free-port.mjs";
 import { startGuarded } from "../test/servers/guarded-process.mjs";
 
 /** Starts `n` servers without persistence. */
@@ -78,17 +79,6 @@ export async function startServers(n) {
     list: started,
     stop: () => Promise.all(started.map((each) => each.stop())),
   };
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
 }
 
 async function answering(port) {
