@@ -8,9 +8,10 @@ import { KINDS } from "../../src/config/kinds.ts";
 import { freePort } from "../servers/free-port.ts";
 import { describeWithServer } from "../servers/needs.ts";
 import type { RunningServer } from "../servers/running-server.ts";
-import { startServer, type StartOptions } from "../servers/start-server.ts";
+import { startServer } from "../servers/start-server.ts";
 import { waitUntil } from "../servers/wait-until.ts";
 import { test, type RunningCli } from "./running-cli.ts";
+import { test as guarded } from "./with-servers.ts";
 
 // The machine may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
@@ -84,22 +85,6 @@ for (const [kind, name] of Object.entries(SERVER_OF)) {
     });
   });
 }
-
-/** A server for one test. */
-const guarded = test.extend<{
-  started: (name: ServerName, options?: StartOptions) => Promise<RunningServer>;
-}>({
-  // oxlint-disable-next-line no-empty-pattern -- vitest demands a pattern here
-  started: async ({}, use) => {
-    const servers: RunningServer[] = [];
-    await use(async (name, options = {}) => {
-      const server = await startServer(name, options);
-      servers.push(server);
-      return server;
-    });
-    await Promise.all(servers.map((server) => server.stop()));
-  },
-});
 
 const WRONG = /check user and password in their URLs$/;
 const FORBIDDEN = /check what the user in their URLs may do$/;

@@ -10,9 +10,9 @@ import { fileURLToPath } from "node:url";
 import { expect, vi } from "vitest";
 import type { ServerName } from "../../scripts/servers.mjs";
 import { describeWithServer } from "../servers/needs.ts";
-import { startServer, type StartOptions } from "../servers/start-server.ts";
 import type { RunningServer } from "../servers/running-server.ts";
-import { test as plainTest, type RunningCli } from "./running-cli.ts";
+import type { RunningCli } from "./running-cli.ts";
+import { test as plainTest } from "./with-servers.ts";
 
 // The machine may be busy.
 vi.setConfig({ testTimeout: 90_000 });
@@ -21,23 +21,12 @@ const CERTIFICATES = fileURLToPath(new URL("./certificates", import.meta.url));
 const pem = (name: string): string => join(CERTIFICATES, name);
 
 interface Tools {
-  started: (name: ServerName, options?: StartOptions) => Promise<RunningServer>;
   /** What speaks TLS, wants the client's certificate, and passes all on to a server that speaks none; its port. */
   tlsBefore: (server: RunningServer) => Promise<number>;
 }
 
 const test = plainTest.extend<Tools>({
   // oxlint-disable-next-line no-empty-pattern -- vitest demands a pattern here
-  started: async ({}, use) => {
-    const servers: RunningServer[] = [];
-    await use(async (name, options = {}) => {
-      const server = await startServer(name, options);
-      servers.push(server);
-      return server;
-    });
-    await Promise.all(servers.map((server) => server.stop()));
-  },
-  // oxlint-disable-next-line no-empty-pattern
   tlsBefore: async ({}, use) => {
     const open = new Set<Socket>();
     const closers: (() => void)[] = [];
