@@ -113,14 +113,14 @@ export const STORES = [
     raw: "`PUT ?cas=0`, `DELETE` (which asks for no owner)",
     async open({ port }) {
       const address = `http://127.0.0.1:${port}`;
-      const ask = async (method, path, body) => {
-        const response = await fetch(`${address}/v1/kv/${path}`, { method, body });
+      const ask = async (path, request) => {
+        const response = await fetch(`${address}/v1/kv/${path}`, request);
         return (await response.text()).trim() === "true";
       };
       return {
         backend: consul(address),
-        take: (key, owner) => ask("PUT", `${encodeURIComponent(key)}?cas=0`, owner),
-        give: (key) => ask("DELETE", encodeURIComponent(key)),
+        take: (key, owner) => ask(`${encodeURIComponent(key)}?cas=0`, { method: "PUT", body: owner }),
+        give: (key) => ask(encodeURIComponent(key), { method: "DELETE" }),
         close: () => undefined,
       };
     },

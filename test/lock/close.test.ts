@@ -70,7 +70,7 @@ describe("close()", () => {
     const stage = createStage();
     const { locker, links } = await startedClient(stage);
     const lease = await stage.wait(locker.acquire("key", { ttlMs: 60_000 }));
-    links[2]?.setDelay({ toMs: [500, 500] });
+    links[2]?.setDelay({ toMs: [500, 500], backMs: [0, 0] });
     expect(await stage.wait(lease.release())).toBe("released");
     await stage.wait(locker.close());
     expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
@@ -79,7 +79,7 @@ describe("close()", () => {
   it("is no fault of a backend whose answers it no longer waits for", async () => {
     const stage = createStage();
     const { locker, links, events } = await startedClient(stage, { ttlMs: 60_000 });
-    for (const link of links) link.setDelay({ toMs: [2_000, 2_000] });
+    for (const link of links) link.setDelay({ toMs: [2_000, 2_000], backMs: [0, 0] });
     const acquiring = locker.acquire("key");
     acquiring.catch(() => undefined);
     await stage.time.advance(10);
