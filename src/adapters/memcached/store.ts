@@ -19,6 +19,13 @@ import { expirationIn, OPCODES, STATUS, type MemcachedRequest } from "./protocol
 /** The version of an item: what memcached calls its CAS unique, 8 bytes. */
 export type Cas = Buffer;
 
+/** What every look needs, asked once for all that begin in one turn of the event loop. */
+interface Surroundings {
+  readonly link: Link;
+  readonly process: Promise<Seen & { readonly now: ClockReading; readonly origin: string }>;
+  readonly mark: Promise<MemcachedResponse | undefined>;
+}
+
 /** What a session needs to know of its backend. */
 export interface MemcachedStoreOptions {
   readonly name: string;
@@ -48,6 +55,7 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
   const seenOf = new WeakMap<MarkLook<Cas>, Seen>();
   let shown: { readonly link: Link; readonly at: Shown } | undefined;
   let server: { readonly incarnation: string; readonly id: string } | undefined;
+  let surroundings: Surroundings | undefined;
   let closed = false;
 
   async function on<T>(ask: (link: Link) => Promise<T>, link = usable()): Promise<T> {
@@ -96,14 +104,26 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
     return { link, time, now, origin: `${number("pid")}-${time - uptime}` };
   }
 
+  /** Asked for ahead of the items of the same turn, so that an item is never older than the mark it was read under. */
+  function surroundingsOn(link: Link): Surroundings {
+    if (surroundings?.link === link) return surroundings;
+    const asked = { link, process: askProcess(link), mark: read(link, markKey) };
+    surroundings = asked;
+    process.nextTick(() => {
+      if (surroundings === asked) surroundings = undefined;
+    });
+    return asked;
+  }
+
   async function lookOn(link: Link, key: string | undefined): Promise<Look<Cas>> {
-    const [process, mark, item] = await Promise.all([
-      askProcess(link),
-      read(link, markKey),
+    const around = surroundingsOn(link);
+    const [seen, mark, item] = await Promise.all([
+      around.process,
+      around.mark,
       key === undefined ? undefined : read(link, itemKeyOf(prefix, key)),
     ]);
     const incarnation = mark === undefined ? undefined : parseMark(String(mark.val))?.incarnation;
-    const { now, time, origin } = process;
+    const { now, time, origin } = seen;
     const look: Look<Cas> = {
       now,
       wall: { atLeastMs: time * 1_000, atMostMs: (time + 2) * 1_000 },
@@ -112,7 +132,7 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
       serverId: incarnation === undefined ? "" : await idOfServer(link, incarnation),
       key: key === undefined ? undefined : recordIn(key, item),
     };
-    seenOf.set(look, process);
+    seenOf.set(look, seen);
     return look;
   }
 
