@@ -56,6 +56,7 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
   let shown: { readonly link: Link; readonly at: Shown } | undefined;
   let server: { readonly incarnation: string; readonly id: string } | undefined;
   let surroundings: Surroundings | undefined;
+  let behind: Pick<Surroundings, "link" | "mark"> | undefined;
   let closed = false;
 
   async function on<T>(ask: (link: Link) => Promise<T>, link = usable()): Promise<T> {
@@ -113,6 +114,19 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
       if (surroundings === asked) surroundings = undefined;
     });
     return asked;
+  }
+
+  /** The mark, read behind all that was written in this turn of the event loop. */
+  function markBehind(link: Link): Promise<MemcachedResponse | undefined> {
+    if (behind?.link === link) return behind.mark;
+    const mark = new Promise<MemcachedResponse | undefined>((resolve) => {
+      process.nextTick(() => {
+        behind = undefined;
+        resolve(read(link, markKey));
+      });
+    });
+    behind = { link, mark };
+    return mark;
   }
 
   async function lookOn(link: Link, key: string | undefined): Promise<Look<Cas>> {
@@ -182,10 +196,10 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
       const expiration = expirationIn(Math.ceil(untilMs / 1_000) + ITEM_MARGIN_SECONDS, time);
       const request = { ...swap(itemKey, formatRecord(key, next), look.key?.version), expiration };
       return on(async () => {
-        // On one connection, so that the second is read after the write.
+        // On one connection, so that the mark is read after the write.
         const [written, mark] = await Promise.all([
           write(link, request),
-          onMark ? read(link, markKey) : undefined,
+          onMark ? markBehind(link) : undefined,
         ]);
         if (written === undefined) return "conflict";
         const before = look.mark?.version;
