@@ -65,18 +65,22 @@ describe("noop:", () => {
     const run = cli(["run", "--backend", "noop:?name=nothing", "--key", "k", "--", ...PRINT_TOKEN]);
     expect(await run.exited).toBe(0);
     expect(BigInt(run.stdout())).toBeGreaterThan(0n);
-    expect(run.stderr()).toMatch(/^quorum-lock: WARNING: noop: grants everything and excludes nobody: nothing is locked\n$/);
+    expect(run.stderr()).toMatch(
+      /^quorum-lock: WARNING: noop: grants everything and excludes nobody: nothing is locked\n$/,
+    );
   });
 
   test("is refused beside any other backend, and by --require-quorum", async ({ cli }) => {
     for (const [args, message] of [
-      [["--backend", "noop:", "--backend", "redis://127.0.0.1:1"], /without noop, or nothing else: it grants everything/],
+      [
+        ["--backend", "noop:", "--backend", "redis://127.0.0.1:1"],
+        /without noop, or nothing else: it grants everything/,
+      ],
       [["--backend", "noop:", "--require-quorum"], /while all are noop:/],
     ] as const) {
       const run = cli(["run", ...args, "--key", "k", "--", "true"]);
       expect(await run.exited).toBe(64);
-      expect(run.stderr()).toMatch(message);
-      expect(run.stderr()).toMatch(/^quorum-lock: [^\n]+\n$/);
+      expect(run.stderr().trimEnd().split("\n").at(-1)).toMatch(message);
     }
   });
 });
