@@ -10,8 +10,9 @@ import type { Known, ServerMark } from "./server-mark.js";
 export interface Operation<T> {
   readonly kind: keyof typeof BATCHED;
   readonly lock: string;
-  readonly counter: string;
-  /** The last one may have blanks in it. */
+  /** Undefined where it is not touched. */
+  readonly counter: string | undefined;
+  /** Only the last one may have line breaks in it, and does not travel with others then. */
   readonly args: readonly string[];
   /** What the answer means that the server gave under `known`. */
   read(answer: string, known: Known): T;
@@ -19,8 +20,8 @@ export interface Operation<T> {
 
 /** Collects what is asked for in one turn. */
 export interface Batch {
-  /** Whether what is asked for now is likely not to be alone in its turn, so that collecting is worth its cost. */
-  isCrowded(): boolean;
+  /** Whether it may travel with others, and is likely not to be alone in its turn, so that collecting is worth its cost. */
+  takes(operation: Operation<unknown>): boolean;
   add<T>(operation: Operation<T>): Promise<T>;
   /** Sends what was collected, now. */
   flush(): void;
@@ -75,11 +76,14 @@ export function createBatch(context: BatchContext): Batch {
 
   function send(entries: readonly Entry[], known: Known): void {
     const keys = [markKey];
-    const args = [known.mark, known.quarantinedUntil];
+    const lines: string[] = [];
     for (const { operation } of entries) {
-      keys.push(operation.lock, operation.counter);
-      args.push(`${BATCHED[operation.kind]}${operation.args.join(" ")}`);
+      keys.push(operation.lock);
+      if (operation.counter !== undefined) keys.push(operation.counter);
+      lines.push(BATCHED[operation.kind]);
+      for (const arg of operation.args) lines.push(arg);
     }
+    const args = [known.mark, known.quarantinedUntil, `${lines.join("\n")}\n`];
     const settleAll = (reply: unknown): void => {
       const answers = String(reply).split("\n");
       // Nobody may take the answer of another.
@@ -112,7 +116,9 @@ export function createBatch(context: BatchContext): Batch {
   }
 
   return {
-    isCrowded: () => crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN,
+    takes: ({ args }) =>
+      (crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN) &&
+      args.at(-1)?.includes("\n") === false,
     add<T>(operation: Operation<T>): Promise<T> {
       return new Promise((resolve, reject) => {
         const entry: Entry = { operation, resolve: resolve as Entry["resolve"], reject };
