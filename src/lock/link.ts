@@ -36,11 +36,14 @@ export interface Link {
   identity: BackendIdentity | undefined;
   /** Another backend of the set that turned out to be the same server, and votes instead of this one. */
   twin: Link | undefined;
-  /** Sends a request. Exactly one of the two is called, later, unless the backend never settles it. */
+  /**
+   * Sends a request. Exactly one of the two is called, later, unless the backend never settles it. They are told the link, so
+   * that whoever asks all of them needs no functions for each.
+   */
   send<T>(
     call: (session: BackendSession) => Promise<T>,
-    onReply: (reply: T) => void,
-    onFault: (fault: BackendError) => void,
+    onReply: (reply: T, link: Link) => void,
+    onFault: (fault: BackendError, link: Link) => void,
   ): void;
   /** Takes note that a request to it was not answered in time. */
   timedOut(fault: BackendError): void;
@@ -81,13 +84,13 @@ export function createLink(backend: Backend, index: number, context: LinkContext
 
   function send<T>(
     call: (session: BackendSession) => Promise<T>,
-    onReply: (reply: T) => void,
-    onFault: (fault: BackendError) => void,
+    onReply: (reply: T, link: Link) => void,
+    onFault: (fault: BackendError, link: Link) => void,
   ): void {
     if (silence.refuses(inFlight, system.now())) {
       silentFault ??= silent();
       const fault = silentFault;
-      void Promise.resolve().then(() => onFault(fault));
+      void Promise.resolve().then(() => onFault(fault, link));
       return;
     }
     silence.sent();
@@ -99,10 +102,10 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         silentFault = undefined;
         if (healthy !== true) becameHealthy();
         try {
-          onReply(reply);
+          onReply(reply, link);
         } catch (error) {
           // An answer outside the contract must not end the process; what it was about ends with its deadline.
-          onFault(typed(error));
+          onFault(typed(error), link);
         }
       },
       (error: unknown) => {
@@ -110,7 +113,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         const fault = typed(error);
         // What the close of the session ends is no fault of the backend.
         if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
-        onFault(fault);
+        onFault(fault, link);
       },
     );
   }
@@ -199,7 +202,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     );
   }
 
-  return {
+  const link: Link = {
     index,
     backend,
     identity: undefined,
@@ -222,6 +225,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       await within(system, withinMs, session.close()).catch(() => undefined);
     },
   };
+  return link;
 
   function lastPayment(): Promise<unknown> {
     const payments = [...debts.values()].slice(0, DEBTS_AT_ONCE).map(

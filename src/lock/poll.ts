@@ -3,7 +3,7 @@
  * that minted less than the token, and settles as soon as the verdict is known. Stragglers are never awaited; what
  * they still answer is cast too, and what they may hold after a lost attempt is released.
  */
-import type { AcquireReply, ExtendReply, Ticket } from "../backend.js";
+import type { AcquireReply, AcquireRequest, BackendSession, ExtendReply, Ticket } from "../backend.js";
 import {
   castRaise,
   castVote,
@@ -101,7 +101,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     settle = resolve;
   });
 
-  function onReply(link: Link, reply: AcquireReply): void {
+  function onReply(reply: AcquireReply, link: Link): void {
     const refused = contact.answered(link, sentAt, reply);
     answers[link.index] = refused ?? reply;
     answeredAt[link.index] = elapsedMs(startedAt, system.now());
@@ -114,7 +114,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     advance(link);
   }
 
-  function onFault(link: Link, fault: BackendError): void {
+  function onFault(fault: BackendError, link: Link): void {
     contact.failed(link, fault);
     if (fault.effect === "none") claim.untouched |= 1 << link.index;
     answers[link.index] = fault;
@@ -249,13 +249,9 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     else lose();
   }
 
-  for (const link of links) {
-    link.send(
-      (session) => session.acquire({ key, owner, ttlMs, proposal, ticket: request.ticket }),
-      (reply) => onReply(link, reply),
-      (fault) => onFault(link, fault),
-    );
-  }
+  const asked: AcquireRequest = { key, owner, ttlMs, proposal, ticket: request.ticket };
+  const ask = (session: BackendSession): Promise<AcquireReply> => session.acquire(asked);
+  for (const link of links) link.send(ask, onReply, onFault);
   deadline = startDeadline(system, { since: startedAt, deadlineMs: request.deadlineMs }, giveUpNow);
 
   return {

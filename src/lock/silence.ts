@@ -59,7 +59,8 @@ export function createSilence(system: System, silenceMs: number): Silence {
     refuses(inFlight: number, now: Instant): boolean {
       if (inFlight < SILENT_MAX) return false;
       if (inFlight >= IN_FLIGHT_MAX) return true;
-      if (quietMs <= silenceMs) look();
+      // Looked at here, since a call makes what its timers need even where it does nothing.
+      if (looking === undefined && quietMs <= silenceMs) look();
       if (quietMs < (inFlight >= HUSHED_MAX ? LOOK_EVERY_MS : silenceMs)) return false;
       // One in every deadline is let through: it may have come back without settling what was lost.
       if (elapsedMs(probedAt, now) <= silenceMs) return true;
