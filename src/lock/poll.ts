@@ -42,7 +42,7 @@ export interface AttemptRequest {
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
   /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
-  readonly onHeldLate?: (link: Link) => void;
+  readonly onHeldLate?: ((link: Link) => void) | undefined;
 }
 
 /** A won attempt. Becomes a lease, which keeps the claim of it and nothing else: what ran the attempt is let go. */
@@ -72,7 +72,7 @@ export type AttemptOutcome =
 export interface Attempt {
   readonly outcome: Promise<AttemptOutcome>;
   /** Ends it as lost, now. */
-  abandon(): void;
+  readonly abandon: () => void;
 }
 
 /** Starts an attempt with a fresh owner and a fresh proposal. */

@@ -15,6 +15,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   StatusReply,
+  Ticket,
 } from "../../backend.js";
 import { BackendError, noQuarantine, show } from "../../errors.js";
 import { memoryKind, newMemoryId } from "../shared/mark-reader.js";
@@ -133,6 +134,12 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     return `${ahead}${key}}:f`;
   }
 
+  /** What puts a waiter in line; undefined where there is none, or nobody could be called. */
+  function standing(ticket: Ticket | undefined): readonly string[] | undefined {
+    if (ticket === undefined || inbox === undefined) return undefined;
+    return [ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id)];
+  }
+
   function isClosed(): BackendError {
     return new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
   }
@@ -159,16 +166,14 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
 
   return {
     acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
-      const args = [String(ttlMs), proposal.toString()];
-      const waits = ticket !== undefined && inbox !== undefined;
-      if (waits)
-        args.push(ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id));
-      args.push(owner);
+      const ttl = String(ttlMs);
+      const proposed = proposal.toString();
+      const inLine = standing(ticket);
       return run({
-        kind: waits ? "wait" : "acquire",
+        kind: inLine === undefined ? "acquire" : "wait",
         lock: lockOf(key),
         counter: counterOf(key),
-        args,
+        args: inLine === undefined ? [ttl, proposed, owner] : [ttl, proposed, ...inLine, owner],
         read(reply, known): AcquireReply {
           const rest = reply.slice(1);
           const { identity } = known;
