@@ -87,7 +87,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     onReply: (reply: T, link: Link) => void,
     onFault: (fault: BackendError, link: Link) => void,
   ): void {
-    if (silence.refuses(inFlight, system.now())) {
+    if (silence.refuses(inFlight)) {
       silentFault ??= silent();
       const fault = silentFault;
       void Promise.resolve().then(() => onFault(fault, link));

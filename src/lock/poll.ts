@@ -104,23 +104,25 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function onReply(reply: AcquireReply, link: Link): void {
     const refused = contact.answered(link, sentAt, reply);
     answers[link.index] = refused ?? reply;
-    answeredAt[link.index] = elapsedMs(startedAt, system.now());
+    const now = system.now();
+    answeredAt[link.index] = elapsedMs(startedAt, now);
     if (reply.kind === "granted" && (lost || claim.over)) {
       grantedLate(system, claim, link);
       return;
     }
     if (reply.kind === "held" && won) request.onHeldLate?.(link);
     round = castVote(round, link.index, refused === undefined ? reply : FAULT);
-    advance(link);
+    advance(link, now);
   }
 
   function onFault(fault: BackendError, link: Link): void {
     contact.failed(link, fault);
     if (fault.effect === "none") claim.untouched |= 1 << link.index;
     answers[link.index] = fault;
-    answeredAt[link.index] = elapsedMs(startedAt, system.now());
+    const now = system.now();
+    answeredAt[link.index] = elapsedMs(startedAt, now);
     round = castVote(round, link.index, FAULT);
-    advance(link);
+    advance(link, now);
   }
 
   function onRaised(link: Link, fence: bigint, vote: RaiseVote): void {
@@ -129,11 +131,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
       const what = `its grant with fence ${fence} was gone before the token could be confirmed`;
       answers[link.index] = new BackendError("BACKEND_REFUSED", { backend: link.backend.name, what });
     }
-    advance(link);
+    advance(link, system.now());
   }
 
   /** After every answer: sends the raises that are due, notes confirmations, and settles when it is decided. */
-  function advance(link: Link): void {
+  function advance(link: Link, now: Instant): void {
     if (lost) return;
     if (round.token !== undefined) {
       for (const index of dueRaises(round)) raise(index, round.token);
@@ -142,7 +144,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
         return;
       }
     }
-    if (settle !== undefined) decide();
+    if (settle !== undefined) decide(now);
   }
 
   function raise(index: number, token: bigint): void {
@@ -168,8 +170,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     });
   }
 
-  function decide(): void {
-    switch (verdict(round, system.now())) {
+  function decide(now: Instant): void {
+    switch (verdict(round, now)) {
       case "pending":
         return;
       case "won":
