@@ -57,7 +57,7 @@ const CALLED_POLL_MS = 1_000;
  * Acquires the lock, within `options.waitMs`. Rejects with `LOCK_HELD`, `NO_QUORUM` or `QUARANTINED`, whichever the last
  * attempt showed that had its time; with `ABORTED` or `CLOSED` at once when the wait is interrupted; with the problem of the deployment.
  */
-export async function acquireGrant(
+export function acquireGrant(
   context: AcquireContext,
   key: string,
   options: ResolvedAcquire,
@@ -67,7 +67,12 @@ export async function acquireGrant(
   // By the clock that sees a suspend: one from before the call must not count as waiting, nor end the first attempt.
   const wait: Wait = { key, options, interruption, startedAt: system.look() };
   // Who tries once has nobody to stand behind.
-  if (options.waitMs === 0) return attemptUntilWon(context, wait, undefined);
+  return options.waitMs === 0 ? attemptUntilWon(context, wait, undefined) : behindOthers(context, wait);
+}
+
+/** Behind the earlier waiters of this locker. */
+async function behindOthers(context: AcquireContext, wait: Wait): Promise<Acquired> {
+  const { key, options, interruption } = wait;
   const place = context.line.enter(key);
   try {
     if (!(await place.turn(options.waitMs, interruption))) {
@@ -104,7 +109,7 @@ async function attemptUntilWon(
    */
   let standing = options.waitMs > 0 && context.calls.listening() ? context.calls.stand(key) : undefined;
   /** The backends on which the ticket may still stand. */
-  let inLine = (_link: Link): boolean => true;
+  let inLine = anywhere;
   try {
     for (let attempts = 1; ; attempts++) {
       refuseInterrupted(context.closing, key, options.signal);
@@ -112,9 +117,9 @@ async function attemptUntilWon(
       const deadlineMs = deadline(context, options, startedAt);
       const leftMs = options.waitMs - elapsedMs(startedAt, attemptAt);
       const ticket = standing?.ticket(Math.max(1, leftMs));
-      const onHeldLate = (link: Link): void => standing?.leave((each) => each === link);
+      const onHeldLate = ticket && ((link: Link): void => standing?.leave((each) => each === link));
       const attempt = startAttempt(quorum, { key, ttlMs: options.ttlMs, deadlineMs, ticket, onHeldLate });
-      const stop = interruption.listen(() => attempt.abandon());
+      const stop = interruption.listen(attempt.abandon);
       const outcome = await attempt.outcome;
       stop();
       if (outcome.kind === "won") {
@@ -160,6 +165,10 @@ async function attemptUntilWon(
   } finally {
     standing?.leave(inLine);
   }
+}
+
+function anywhere(_link: Link): boolean {
+  return true;
 }
 
 function votedAs(vote: VoteReport["vote"], votes: readonly VoteReport[]): (link: Link) => boolean {

@@ -36,11 +36,14 @@ export interface Link {
   identity: BackendIdentity | undefined;
   /** Another backend of the set that turned out to be the same server, and votes instead of this one. */
   twin: Link | undefined;
-  /** Sends a request. Exactly one of the two is called, later, unless the backend never settles it. */
+  /**
+   * Sends a request. Exactly one of the two is called, later, unless the backend never settles it. They are told the link, so
+   * that whoever asks all of them needs no functions for each.
+   */
   send<T>(
     call: (session: BackendSession) => Promise<T>,
-    onReply: (reply: T) => void,
-    onFault: (fault: BackendError) => void,
+    onReply: (reply: T, link: Link) => void,
+    onFault: (fault: BackendError, link: Link) => void,
   ): void;
   /** Takes note that a request to it was not answered in time. */
   timedOut(fault: BackendError): void;
@@ -83,13 +86,13 @@ export function createLink(backend: Backend, index: number, context: LinkContext
 
   function send<T>(
     call: (session: BackendSession) => Promise<T>,
-    onReply: (reply: T) => void,
-    onFault: (fault: BackendError) => void,
+    onReply: (reply: T, link: Link) => void,
+    onFault: (fault: BackendError, link: Link) => void,
   ): void {
-    if (silence.refuses(inFlight, system.now())) {
+    if (silence.refuses(inFlight)) {
       silentFault ??= silent();
       const fault = silentFault;
-      void Promise.resolve().then(() => onFault(fault));
+      void Promise.resolve().then(() => onFault(fault, link));
       return;
     }
     silence.sent();
@@ -101,10 +104,10 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         silentFault = undefined;
         if (healthy !== true) becameHealthy();
         try {
-          onReply(reply);
+          onReply(reply, link);
         } catch (error) {
           // An answer outside the contract must not end the process; what it was about ends with its deadline.
-          onFault(typed(error));
+          onFault(typed(error), link);
         }
       },
       (error: unknown) => {
@@ -112,7 +115,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         const fault = typed(error);
         // What the close of the session ends is no fault of the backend.
         if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
-        onFault(fault);
+        onFault(fault, link);
       },
     );
   }
@@ -205,7 +208,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     );
   }
 
-  return {
+  const link: Link = {
     index,
     backend,
     identity: undefined,
@@ -229,6 +232,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       await within(system, withinMs, session.close()).catch(() => undefined);
     },
   };
+  return link;
 
   /**
    * A release that others have answered already may be under way here, and a connection that ends now would keep it from being sent

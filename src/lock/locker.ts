@@ -200,7 +200,7 @@ class QuorumLocker implements Locker {
 
   async acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
     checkKey(key);
-    return this.#acquire(key, resolveAcquire(options, this.#parts.resolved, { keepAlive: false }));
+    return await this.#acquire(key, resolveAcquire(options, this.#parts.resolved, { keepAlive: false }));
   }
 
   async tryAcquire(key: string, options: Omit<AcquireOptions, "waitMs"> = {}): Promise<Lease | Refusal> {

@@ -3,7 +3,7 @@
  * that minted less than the token, and settles as soon as the verdict is known. Stragglers are never awaited; what
  * they still answer is cast too, and what they may hold after a lost attempt is released.
  */
-import type { AcquireReply, ExtendReply, Ticket } from "../backend.js";
+import type { AcquireReply, AcquireRequest, BackendSession, ExtendReply, Ticket } from "../backend.js";
 import {
   castRaise,
   castVote,
@@ -42,7 +42,7 @@ export interface AttemptRequest {
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
   /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
-  readonly onHeldLate?: (link: Link) => void;
+  readonly onHeldLate?: ((link: Link) => void) | undefined;
 }
 
 /** A won attempt. Becomes a lease, which keeps the claim of it and nothing else: what ran the attempt is let go. */
@@ -72,7 +72,7 @@ export type AttemptOutcome =
 export interface Attempt {
   readonly outcome: Promise<AttemptOutcome>;
   /** Ends it as lost, now. */
-  abandon(): void;
+  readonly abandon: () => void;
 }
 
 /** Starts an attempt with a fresh owner and a fresh proposal. */
@@ -101,26 +101,28 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     settle = resolve;
   });
 
-  function onReply(link: Link, reply: AcquireReply): void {
+  function onReply(reply: AcquireReply, link: Link): void {
     const refused = contact.answered(link, sentAt, reply);
     answers[link.index] = refused ?? reply;
-    answeredAt[link.index] = elapsedMs(startedAt, system.now());
+    const now = system.now();
+    answeredAt[link.index] = elapsedMs(startedAt, now);
     if (reply.kind === "granted" && (lost || claim.over)) {
       grantedLate(system, claim, link);
       return;
     }
     if (reply.kind === "held" && won) request.onHeldLate?.(link);
     round = castVote(round, link.index, refused === undefined ? reply : FAULT);
-    advance(link);
+    advance(link, now);
   }
 
-  function onFault(link: Link, fault: BackendError): void {
+  function onFault(fault: BackendError, link: Link): void {
     contact.failed(link, fault);
     if (fault.effect === "none") claim.untouched |= 1 << link.index;
     answers[link.index] = fault;
-    answeredAt[link.index] = elapsedMs(startedAt, system.now());
+    const now = system.now();
+    answeredAt[link.index] = elapsedMs(startedAt, now);
     round = castVote(round, link.index, FAULT);
-    advance(link);
+    advance(link, now);
   }
 
   function onRaised(link: Link, fence: bigint, vote: RaiseVote): void {
@@ -129,11 +131,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
       const what = `its grant with fence ${fence} was gone before the token could be confirmed`;
       answers[link.index] = new BackendError("BACKEND_REFUSED", { backend: link.backend.name, what });
     }
-    advance(link);
+    advance(link, system.now());
   }
 
   /** After every answer: sends the raises that are due, notes confirmations, and settles when it is decided. */
-  function advance(link: Link): void {
+  function advance(link: Link, now: Instant): void {
     if (lost) return;
     if (round.token !== undefined) {
       for (const index of dueRaises(round)) raise(index, round.token);
@@ -142,7 +144,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
         return;
       }
     }
-    if (settle !== undefined) decide();
+    if (settle !== undefined) decide(now);
   }
 
   function raise(index: number, token: bigint): void {
@@ -168,8 +170,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     });
   }
 
-  function decide(): void {
-    switch (verdict(round, system.now())) {
+  function decide(now: Instant): void {
+    switch (verdict(round, now)) {
       case "pending":
         return;
       case "won":
@@ -249,13 +251,9 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     else lose();
   }
 
-  for (const link of links) {
-    link.send(
-      (session) => session.acquire({ key, owner, ttlMs, proposal, ticket: request.ticket }),
-      (reply) => onReply(link, reply),
-      (fault) => onFault(link, fault),
-    );
-  }
+  const asked: AcquireRequest = { key, owner, ttlMs, proposal, ticket: request.ticket };
+  const ask = (session: BackendSession): Promise<AcquireReply> => session.acquire(asked);
+  for (const link of links) link.send(ask, onReply, onFault);
   deadline = startDeadline(system, { since: startedAt, deadlineMs: request.deadlineMs }, giveUpNow);
 
   return {

@@ -1,6 +1,8 @@
 /** Releasing: owner-checked, on every backend, and owed where the answer did not come. */
+import type { BackendSession, ReleaseReply } from "../backend.js";
 import type { Confirmation } from "../engine/extension.js";
 import { after, instant, type System } from "../engine/time.js";
+import type { BackendError } from "../errors.js";
 import type { ReleaseOutcome } from "./events.js";
 import type { Debt, Link } from "./link.js";
 import type { Quorum } from "./poll.js";
@@ -114,6 +116,22 @@ export function releaseEverywhere(quorum: Quorum, claim: Claim, deadlineMs: numb
       else if (denied > links.length - quorum.quorum) settle("not-owner");
       else if (pending === 0) settle("unknown");
     };
+    const release = (session: BackendSession): Promise<ReleaseReply> =>
+      session.release(claim.key, claim.owner);
+    const onReply = (reply: ReleaseReply, link: Link): void => {
+      pending--;
+      if (reply === "released") released++;
+      else {
+        denied++;
+        releaseDenied(system, claim, link);
+      }
+      decide();
+    };
+    const onFault = (_fault: BackendError, link: Link): void => {
+      pending--;
+      link.owe(releaseDebt(system, claim));
+      decide();
+    };
     const timer = system.startTimer("work", deadlineMs, () => {
       if (!settled) settle("unknown");
     });
@@ -122,23 +140,7 @@ export function releaseEverywhere(quorum: Quorum, claim: Claim, deadlineMs: numb
         pending--;
         continue;
       }
-      link.send(
-        (session) => session.release(claim.key, claim.owner),
-        (reply) => {
-          pending--;
-          if (reply === "released") released++;
-          else {
-            denied++;
-            releaseDenied(system, claim, link);
-          }
-          decide();
-        },
-        () => {
-          pending--;
-          link.owe(releaseDebt(system, claim));
-          decide();
-        },
-      );
+      link.send(release, onReply, onFault);
     }
   });
 }

@@ -2,7 +2,7 @@
  * Whether a backend is silent: it owes answers and gives none. Judged by timers and not at the send, since a process
  * that was stalled has not read the answers that are there; a timer that is followed by another one has.
  */
-import { elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
+import { elapsedMs, type System, type Timer } from "../engine/time.js";
 import { READ_MS } from "./deadline.js";
 
 /** So many requests may be unanswered by a backend that has been silent for longer than a deadline. */
@@ -18,7 +18,7 @@ export interface Silence {
   sent(): void;
   answered(): void;
   /** Whether one more request must not be sent. */
-  refuses(inFlight: number, now: Instant): boolean;
+  refuses(inFlight: number): boolean;
   stop(): void;
 }
 
@@ -56,12 +56,14 @@ export function createSilence(system: System, silenceMs: number): Silence {
       owing = false;
       quietMs = 0;
     },
-    refuses(inFlight: number, now: Instant): boolean {
+    refuses(inFlight: number): boolean {
       if (inFlight < SILENT_MAX) return false;
       if (inFlight >= IN_FLIGHT_MAX) return true;
-      if (quietMs <= silenceMs) look();
+      // Looked at here, since a call makes what its timers need even where it does nothing.
+      if (looking === undefined && quietMs <= silenceMs) look();
       if (quietMs < (inFlight >= HUSHED_MAX ? LOOK_EVERY_MS : silenceMs)) return false;
       // One in every deadline is let through: it may have come back without settling what was lost.
+      const now = system.now();
       if (elapsedMs(probedAt, now) <= silenceMs) return true;
       probedAt = now;
       return false;

@@ -45,13 +45,13 @@ function createProcessSystem(): System {
       return instant(performance.now() + suspended);
     },
     look(): Instant {
-      const sinceLook = performance.now() - lookedAt;
+      const at = performance.now();
+      const sinceLook = at - lookedAt;
       const wallAhead = WallClock.now() - wallAtLook - sinceLook;
-      if (sinceLook > LOOK_MS || Math.abs(wallAhead) > WALL_GRAIN_MS) {
-        lookedAt = performance.now();
-        wallAtLook = WallClock.now();
-        suspended = suspendedMs();
-      }
+      if (sinceLook <= LOOK_MS && Math.abs(wallAhead) <= WALL_GRAIN_MS) return instant(at + suspended);
+      lookedAt = performance.now();
+      wallAtLook = WallClock.now();
+      suspended = suspendedMs();
       return instant(performance.now() + suspended);
     },
     wallMs: () => WallClock.now(),

@@ -14,22 +14,53 @@ export interface InterruptionSource extends Interruption {
   interrupt(): void;
 }
 
-/** One that has not been triggered. */
+/** One who listens, in a ring; without neighbours once he has stopped. */
+interface Listening {
+  readonly listener: () => void;
+  before: Listening;
+  behind: Listening;
+}
+
+/**
+ * One that has not been triggered. The listeners are a ring and not a `Set`: a busy locker has one come and go with every
+ * attempt, a `Set` makes itself anew for every hundred of them, and V8 keeps what was in the old ones until it collects all of the heap.
+ */
 export function createInterruption(): InterruptionSource {
-  const listeners = new Set<() => void>();
+  const ring = ringOf(() => undefined);
   let interrupted = false;
   return {
     interrupted: () => interrupted,
     listen(listener: () => void): () => void {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+      const listening: Listening = { listener, before: ring.before, behind: ring };
+      ring.before.behind = listening;
+      ring.before = listening;
+      return () => unlink(listening);
     },
     interrupt(): void {
       interrupted = true;
-      for (const listener of listeners) listener();
-      listeners.clear();
+      while (ring.behind !== ring) {
+        const { behind } = ring;
+        unlink(behind);
+        behind.listener();
+      }
     },
   };
+}
+
+function ringOf(listener: () => void): Listening {
+  const ring = { listener } as Listening;
+  ring.before = ring;
+  ring.behind = ring;
+  return ring;
+}
+
+/** Harmless when it is done already. */
+function unlink(listening: Listening): void {
+  const { before, behind } = listening;
+  before.behind = behind;
+  behind.before = before;
+  listening.before = listening;
+  listening.behind = listening;
 }
 
 /** Ends waits when either does. */

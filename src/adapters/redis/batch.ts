@@ -10,8 +10,9 @@ import type { Known, ServerMark } from "./server-mark.js";
 export interface Operation<T> {
   readonly kind: keyof typeof BATCHED;
   readonly lock: string;
-  readonly counter: string;
-  /** The last one may have blanks in it. */
+  /** Undefined where it is not touched. */
+  readonly counter: string | undefined;
+  /** Only the last one may have line breaks in it, and does not travel with others then. */
   readonly args: readonly string[];
   /** What the answer means that the server gave under `known`. */
   read(answer: string, known: Known): T;
@@ -19,8 +20,8 @@ export interface Operation<T> {
 
 /** Collects what is asked for in one turn. */
 export interface Batch {
-  /** Whether what is asked for now is likely not to be alone in its turn, so that collecting is worth its cost. */
-  isCrowded(): boolean;
+  /** Whether it may travel with others, and is likely not to be alone in its turn, so that collecting is worth its cost. */
+  takes(operation: Operation<unknown>): boolean;
   add<T>(operation: Operation<T>): Promise<T>;
   /** Sends what was collected, now. */
   flush(): void;
@@ -36,12 +37,18 @@ export interface BatchContext {
   readonly alone: <T>(operation: Operation<T>) => Promise<T>;
 }
 
-/** An operation on its way. */
-interface Entry {
-  readonly operation: Operation<unknown>;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
+/** What one turn asks for. */
+interface Crowd {
+  readonly operations: Operation<unknown>[];
+  /**
+   * Resolves when it is answered, to what each of them comes to, by its place; throws where that is a fault. One promise for all: what a
+   * busy process has most of are promises.
+   */
+  readonly outcomes: Promise<Outcomes>;
+  readonly resolve: (outcomes: Outcomes | Promise<Outcomes>) => void;
 }
+
+type Outcomes = (place: number) => unknown;
 
 /** Taken now: tests of users replace timers, and this one among them. */
 const { nextTick } = process;
@@ -53,75 +60,78 @@ const UNANSWERED_MIN = 2;
 /** Nothing collected yet. */
 export function createBatch(context: BatchContext): Batch {
   const { call, mark, markKey, script, alone } = context;
-  let collected: Entry[] = [];
+  let collected: Crowd | undefined;
   /** The last turn had more than one. */
   let crowded = false;
 
   function flush(): void {
-    if (collected.length === 0) return;
-    const entries = collected;
-    collected = [];
-    crowded = entries.length > 1;
+    if (collected === undefined) return;
+    const { operations, resolve } = collected;
+    collected = undefined;
+    crowded = operations.length > 1;
     const known = mark.fresh();
-    if (known === undefined || entries.length === 1) {
-      for (const entry of entries) sendAlone(entry);
+    if (known === undefined || operations.length === 1) {
+      const sent = operations.map((operation) => alone(operation));
+      resolve((place) => sent[place]);
       return;
     }
     mark.relearnWhenDue(known);
-    for (let from = 0; from < entries.length; from += BATCH_MAX) {
-      send(entries.slice(from, from + BATCH_MAX), known);
-    }
+    resolve(send(operations, known));
   }
 
-  function send(entries: readonly Entry[], known: Known): void {
+  function send(operations: readonly Operation<unknown>[], known: Known): Promise<Outcomes> {
     const keys = [markKey];
-    const args = [known.mark, known.quarantinedUntil];
-    for (const { operation } of entries) {
-      keys.push(operation.lock, operation.counter);
-      args.push(`${BATCHED[operation.kind]}${operation.args.join(" ")}`);
+    const lines: string[] = [];
+    for (const { kind, lock, counter, args } of operations) {
+      keys.push(lock);
+      if (counter !== undefined) keys.push(counter);
+      lines.push(BATCHED[kind]);
+      for (const arg of args) lines.push(arg);
     }
-    const settleAll = (reply: unknown): void => {
+    const args = [known.mark, known.quarantinedUntil, `${lines.join("\n")}\n`];
+    return call.run(script, keys, args, (reply) => {
       const answers = String(reply).split("\n");
       // Nobody may take the answer of another.
-      if (answers.length !== entries.length)
+      if (answers.length !== operations.length)
         throw call.fault(replyError("another number of answers than operations"));
-      entries.forEach((entry, i) => settle(entry, answers[i] ?? "", known));
-    };
-    call.run(script, keys, args, settleAll).catch((fault: unknown) => {
-      for (const { reject } of entries) reject(fault);
+      return (place) => outcome(operations[place], answers[place] ?? "", known);
     });
   }
 
-  function settle(entry: Entry, answer: string, known: Known): void {
-    const { operation, resolve, reject } = entry;
-    if (answer === OTHER_MARK) {
+  function outcome(operation: Operation<unknown> | undefined, answer: string, known: Known): unknown {
+    if (answer === OTHER_MARK && operation !== undefined) {
       mark.forget(known);
-      sendAlone(entry);
-    } else if (answer.startsWith("!")) reject(call.fault(replyError(answer.slice(1))));
-    else {
-      try {
-        resolve(operation.read(answer, known));
-      } catch (error) {
-        reject(error);
-      }
+      return alone(operation);
     }
-  }
-
-  function sendAlone({ operation, resolve, reject }: Entry): void {
-    alone(operation).then(resolve, reject);
+    if (answer.startsWith("!")) throw call.fault(replyError(answer.slice(1)));
+    return operation?.read(answer, known);
   }
 
   return {
-    isCrowded: () => crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN,
+    takes: ({ args }) =>
+      (crowded || collected !== undefined || call.unanswered() >= UNANSWERED_MIN) &&
+      args.at(-1)?.includes("\n") === false,
     add<T>(operation: Operation<T>): Promise<T> {
-      return new Promise((resolve, reject) => {
-        const entry: Entry = { operation, resolve: resolve as Entry["resolve"], reject };
+      if (collected === undefined) {
+        collected = gather();
         // Behind everything that this turn still does, and ahead of the next: `nextTick` runs when its promises have settled.
-        if (collected.push(entry) === 1) nextTick(flush);
-      });
+        nextTick(flush);
+      }
+      const { operations, outcomes } = collected;
+      const place = operations.push(operation) - 1;
+      if (operations.length === BATCH_MAX) flush();
+      return outcomes.then((of) => of(place) as T | Promise<T>);
     },
     flush,
   };
+}
+
+function gather(): Crowd {
+  let resolve: Crowd["resolve"] = () => undefined;
+  const outcomes = new Promise<Outcomes>((settle) => {
+    resolve = settle;
+  });
+  return { operations: [], outcomes, resolve };
 }
 
 /** What a script answers that was called under another mark than the server has. */

@@ -43,10 +43,10 @@ export interface Scripts {
   /** KEYS lock; ARGV owner. */
   readonly release: Script;
   /**
-   * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each; ARGV mark quarantinedUntil,
-   * then one text for each operation, its letter and its arguments with blanks between them; only the last may have
-   * blanks in it. A release acts under any mark. What one of them raises stays with it (pcall): the others go on, and its answer is !
-   * with the text of the error. Answers one text, a line for each.
+   * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each, of a release the lock
+   * only; ARGV mark quarantinedUntil, and one text with a line for the letter of each operation and one for each of its arguments, since
+   * every argument of its own costs both sides more than what is in it. A release acts under any mark. What one of them raises stays with
+   * it (pcall): the others go on, and its answer is ! with the text of the error. Answers one text, a line for each.
    */
   readonly batch: Script;
   /** KEYS lock counter; ARGV token. Answers the counter that is there afterwards. */
@@ -111,7 +111,7 @@ local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waits
   if p < at - ${skewMicros} then p, fence = at - ${skewMicros}, nil
   elseif p > at + ${skewMicros} then p, fence = at + ${skewMicros}, nil end
   fence = fence or string.format('%.0f', p)
-  local old = redis.call('SET', counter, fence, 'PX', ${keepMs}, 'GET')
+  local old = redis.call('SET', counter, fence, 'PX', '${keepMs}', 'GET')
   if old then
     local f = string.find(old, '^%d+$') and tonumber(old)
     if not f then
@@ -119,12 +119,12 @@ local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waits
       return 'x' .. old
     end
     if f >= 9007199254740990 then
-      redis.call('SET', counter, old, 'PX', ${keepMs})
+      redis.call('SET', counter, old, 'PX', '${keepMs}')
       return 'x' .. old
     end
     if f >= p then
       fence = string.format('%.0f', f + 1)
-      redis.call('SET', counter, fence, 'PX', ${keepMs})
+      redis.call('SET', counter, fence, 'PX', '${keepMs}')
     end
   end
   redis.call('SET', lock, owner .. '|' .. fence, 'PX', ttl)
@@ -136,8 +136,8 @@ const rememberOne = ({ keepMs }: ScriptFigures): string => `
 local function remember(counter, token)
   local old = redis.call('GET', counter)
   if old and not string.find(old, '^%d+$') then return 'x' .. old end
-  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', counter, ${keepMs})
-  else redis.call('SET', counter, token, 'PX', ${keepMs}) end
+  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', counter, '${keepMs}')
+  else redis.call('SET', counter, token, 'PX', '${keepMs}') end
 end`;
 
 const RAISE_ONE = `
@@ -199,27 +199,36 @@ end`;
 
 const BATCH_ALL = `
 local known = redis.call('GET', KEYS[1]) == ARGV[1]
-local function run(lock, counter, op)
-  local letter = string.sub(op, 1, 1)
-  if letter == 'x' then return release(lock, string.sub(op, 2)) end
-  if not known then return 'm' end
+local keys, line = 1, string.gmatch(ARGV[3], '([^\\n]*)\\n')
+local function key()
+  keys = keys + 1
+  return KEYS[keys]
+end
+local function run(letter)
+  local lock = key()
+  if letter == 'x' then return release(lock, line()) end
+  local counter = key()
   if letter == 'a' then
-    local ttl, proposal, owner = string.match(op, '^a(%d+) (%d+) (.*)$')
-    return acquire(lock, counter, ttl, proposal, owner)
+    local ttl, proposal, owner = line(), line(), line()
+    return known and acquire(lock, counter, ttl, proposal, owner) or 'm'
   end
   if letter == 't' then
-    local ttl, proposal, since, waitsMs, ticket, owner = string.match(op, '^t(%d+) (%d+) (%d+) (%d+) (%S+) (.*)$')
-    return acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
+    local ttl, proposal, since, waitsMs, ticket, owner = line(), line(), line(), line(), line(), line()
+    return known and acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs) or 'm'
   end
-  if letter == 'e' then return extend(lock, counter, string.match(op, '^e(%d+) (%d+) (%d) (.*)$')) end
-  return raise(lock, counter, string.match(op, '^r(%d+) (.*)$'))
+  if letter == 'e' then
+    local ttl, token, mayHeal, owner = line(), line(), line(), line()
+    return known and extend(lock, counter, ttl, token, mayHeal, owner) or 'm'
+  end
+  local token, ownerAndFence = line(), line()
+  return known and raise(lock, counter, token, ownerAndFence) or 'm'
 end
 local answers = {}
-for i = 1, #ARGV - 2 do
-  local ok, answer = pcall(run, KEYS[2 * i], KEYS[2 * i + 1], ARGV[i + 2])
+for letter in line do
+  local ok, answer = pcall(run, letter)
   if not ok then answer = '!' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
   if string.find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
-  answers[i] = answer
+  answers[#answers + 1] = answer
 end
 return table.concat(answers, '\\n')`;
 

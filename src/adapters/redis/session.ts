@@ -15,6 +15,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   StatusReply,
+  Ticket,
 } from "../../backend.js";
 import { BackendError, noQuarantine, show } from "../../errors.js";
 import { memoryKind, newMemoryId } from "../shared/mark-reader.js";
@@ -55,6 +56,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const { name, prefix, deployment } = options;
   const connection: Connection = connect(client);
   const markKey = `${prefix}:mark`;
+  /** What is in front of every key of a lock. */
+  const ahead = `{${prefix}:`;
   const scripts = scriptsFor({
     // From the latest end that a lock may have, so that a release need not prolong it.
     keepMs: deployment.tokenRetentionMs + deployment.maxTtlMs,
@@ -79,7 +82,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
 
   function run<T>(operation: Operation<T>): Promise<T> {
     // In a Cluster the keys of two operations lie in different slots.
-    return isCluster || !batch.isCrowded() ? alone(operation) : batch.add(operation);
+    return isCluster || !batch.takes(operation) ? alone(operation) : batch.add(operation);
   }
 
   function alone<T>(operation: Operation<T>): Promise<T> {
@@ -108,7 +111,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function compareAndRun<T>(operation: Operation<T>, known: Known, triesLeft: number): Promise<T> {
-    const { kind, lock, counter, args } = operation;
+    const { kind, lock, counter = "", args } = operation;
     const keys = isCluster ? [lock, counter] : [lock, counter, markKey];
     return call.run(
       scripts[kind],
@@ -124,11 +127,17 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function lockOf(key: string): string {
-    return `{${prefix}:${key}}:l`;
+    return `${ahead}${key}}:l`;
   }
 
   function counterOf(key: string): string {
-    return `{${prefix}:${key}}:f`;
+    return `${ahead}${key}}:f`;
+  }
+
+  /** What puts a waiter in line; undefined where there is none, or nobody could be called. */
+  function standing(ticket: Ticket | undefined): readonly string[] | undefined {
+    if (ticket === undefined || inbox === undefined) return undefined;
+    return [ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id)];
   }
 
   function isClosed(): BackendError {
@@ -157,16 +166,14 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
 
   return {
     acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
-      const asked = [String(ttlMs), proposal.toString()];
-      const inLine =
-        ticket === undefined || inbox === undefined
-          ? []
-          : [ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id)];
+      const ttl = String(ttlMs);
+      const proposed = proposal.toString();
+      const inLine = standing(ticket);
       return run({
-        kind: inLine.length === 0 ? "acquire" : "wait",
+        kind: inLine === undefined ? "acquire" : "wait",
         lock: lockOf(key),
         counter: counterOf(key),
-        args: [...asked, ...inLine, owner],
+        args: inLine === undefined ? [ttl, proposed, owner] : [ttl, proposed, ...inLine, owner],
         read(reply, known): AcquireReply {
           const rest = reply.slice(1);
           const { identity } = known;
@@ -230,7 +237,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       return run({
         kind: "release",
         lock: lockOf(key),
-        counter: counterOf(key),
+        counter: undefined,
         args: [owner],
         read: (reply): ReleaseReply => (reply === "d" ? "released" : "not-owner"),
       });
