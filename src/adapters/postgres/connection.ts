@@ -36,9 +36,9 @@ const STANDBY = "standby";
 
 /**
  * Whatever the caller, the database or the role may have set: read committed, so that a statement sees what the one
- * that it waited for has written; and no answer before it is on disk. Stronger settings (standbys) stay. No way through a table but by
- * its keys, which any planner finds the longest while a table is small: a statement for many locks its rows in their order; and
- * no compiler, which such a setting calls for nothing.
+ * that it waited for has written; and no answer before it is on disk. Stronger settings (standbys) stay. Rows are found by
+ * their keys and in the order of these, also by plans that were made while the table was small; and nothing is compiled for
+ * it, which a planner that is forced calls for.
  */
 const SETTINGS = `SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
 SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET jit = off; SET lock_timeout = ${LOCK_MS_MAX}; SET statement_timeout = ${STATEMENT_MS_MAX};

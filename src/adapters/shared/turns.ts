@@ -49,8 +49,10 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
     use(async (way) => {
       taken = take();
       isDue = waiting.length > 0;
+      const running = run(way, taken);
+      // The others go their own way, behind it.
       if (isDue) send();
-      await run(way, taken);
+      await running;
     }).catch((error: unknown) => {
       // Without a way there is none for whoever came meanwhile, either.
       const failed = taken ?? waiting;
