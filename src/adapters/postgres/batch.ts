@@ -39,6 +39,8 @@ export interface BatchOptions {
 /** Collects the operations of a turn. */
 export interface Batch {
   add<T>(operation: Operation<T>): Promise<T>;
+  /** Sends what was collected, now. */
+  flush(): void;
 }
 
 /** As many take a server some milliseconds, in which the rows that it has written are locked. */
@@ -107,7 +109,7 @@ export function createBatch({ name, lanes, statements, figures, worked, undone }
     });
   }
 
-  return { add: (operation) => turns.add(operation) };
+  return turns;
 }
 
 /** The answer to each: by its place, or by its key where the key was granted to the first who wanted it. */

@@ -428,6 +428,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     async close(): Promise<void> {
       inbox.close();
       sweeper.stop();
+      batch.flush();
       lanes.leave();
     },
   };

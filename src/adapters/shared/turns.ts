@@ -24,7 +24,7 @@ export interface TurnsOptions<Op, Way> {
   readonly fits: (first: Op, other: Op) => boolean;
   /** Of operations with the same text one request has one; undefined for what may come several times. */
   readonly once: (op: Op) => string | undefined;
-  /** Settles all of them, by and by; where it rejects, those that are not settled are rejected with that. */
+  /** Settles all of them, by and by; where it rejects, those that are not settled are rejected with that. May be given none. */
   readonly run: (way: Way, asked: readonly Asked<Op>[]) => Promise<void>;
 }
 
@@ -32,6 +32,8 @@ export interface TurnsOptions<Op, Way> {
 export interface Turns<Op> {
   /** The caller knows what its operation comes to. */
   add<T>(op: Op): Promise<T>;
+  /** Sends all that was collected, now, before the ways are closed. */
+  flush(): void;
 }
 
 /** Taken now: tests of users replace timers, and this one among them. */
@@ -54,13 +56,15 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
       if (isDue) send();
       await running;
     }).catch((error: unknown) => {
-      // Without a way there is none for whoever came meanwhile, either.
-      const failed = taken ?? waiting;
-      if (taken === undefined) {
-        waiting = [];
-        isDue = false;
+      if (taken !== undefined) {
+        rejectAll(taken, error);
+        return;
       }
-      for (const { reject } of failed) reject(error);
+      // Without a way there is none for whoever came meanwhile, either.
+      const refused = waiting;
+      waiting = [];
+      isDue = false;
+      rejectAll(refused, error);
     });
   }
 
@@ -93,5 +97,16 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
         nextTick(send);
       });
     },
+
+    flush(): void {
+      while (waiting.length > 0) {
+        const taken = take();
+        use((way) => run(way, taken)).catch((error: unknown) => rejectAll(taken, error));
+      }
+    },
   };
+}
+
+function rejectAll(asked: readonly Asked<unknown>[], error: unknown): void {
+  for (const { reject } of asked) reject(error);
 }
