@@ -243,6 +243,16 @@ await describeWithServer("postgres", "operations of one turn", () => {
     expect(after.whole).toBe(before.whole);
   });
 
+  test("are sent when they were asked for in the turn of the close", async ({ postgresServer, ready }) => {
+    const server = await postgresServer();
+    const [session, observer] = [await ready(server), await ready(server)];
+    for (const key of ["k", "l"]) await grant(session, key);
+    const released = ["k", "l"].map((key) => session.release(key, ALICE));
+    await session.close();
+    expect(await Promise.all(released)).toEqual(["released", "released"]);
+    for (const key of ["k", "l"]) expect((await observer.inspect(key)).lock).toBeUndefined();
+  });
+
   test("on a table without a line, of an earlier release: all as ever, each by itself", async ({
     postgresServer,
     admin,

@@ -30,7 +30,8 @@ export interface LockFile {
    * in one transaction. `work` may be called again where that was undone.
    */
   write<T>(work: (table: Table) => T): Promise<T>;
-  close(): void;
+  /** What was asked for in the same turn is done before. */
+  close(): Promise<void>;
 }
 
 /** What it needs. */
@@ -61,6 +62,8 @@ const BUSY_MS_MAX = 2_000;
 const REPLACED_MAX = 4;
 /** So many steps in one transaction: other processes cannot write meanwhile, and this one does nothing else. */
 const STEPS_MAX = 128;
+/** Taken now: tests of users replace timers, and this one among them. */
+const { setImmediate } = globalThis;
 
 /** Kinds of file systems that several hosts may share, where neither locks nor clocks mean anything. */
 const SHARED_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
@@ -170,16 +173,13 @@ export function lockFile(options: LockFileOptions): LockFile {
     asked.forEach(({ resolve }, i) => resolve(results[i]));
   }
 
-  const oneByOne = createQueue();
   const turns = createTurns<Step, Opened>({
     max: STEPS_MAX,
     use: (work) =>
-      oneByOne(() =>
-        untilDone((on) => {
-          on.db.exec("BEGIN IMMEDIATE");
-          return work(on);
-        }),
-      ),
+      untilDone((on) => {
+        on.db.exec("BEGIN IMMEDIATE");
+        return work(on);
+      }),
     fits: () => true,
     once: () => undefined,
     run: writeTogether,
@@ -190,29 +190,13 @@ export function lockFile(options: LockFileOptions): LockFile {
 
     write: <T>(work: (table: Table) => T) => turns.add<T>(work),
 
-    close(): void {
+    async close(): Promise<void> {
+      // Each step reads before it writes.
+      await new Promise<void>((resolve) => setImmediate(resolve));
       turns.flush();
       closed = true;
       drop();
     },
-  };
-}
-
-/** Runs one behind the other; at once when nothing is under way. */
-function createQueue(): (work: () => Promise<void>) => Promise<void> {
-  let isBusy = false;
-  let waiting: readonly (() => void)[] = [];
-  return async (work) => {
-    if (isBusy) await new Promise<void>((resolve) => (waiting = [...waiting, resolve]));
-    isBusy = true;
-    try {
-      await work();
-    } finally {
-      const [next, ...others] = waiting;
-      waiting = others;
-      isBusy = next !== undefined;
-      next?.();
-    }
   };
 }
 
