@@ -36,10 +36,12 @@ const STANDBY = "standby";
 
 /**
  * Whatever the caller, the database or the role may have set: read committed, so that a statement sees what the one
- * that it waited for has written; and no answer before it is on disk. Stronger settings (standbys) stay.
+ * that it waited for has written; and no answer before it is on disk. Stronger settings (standbys) stay. Rows are found by
+ * their keys and in the order of these, also by plans that were made while the table was small; and nothing is compiled for
+ * it, which a planner that is forced calls for.
  */
 const SETTINGS = `SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
-SET lock_timeout = ${LOCK_MS_MAX}; SET statement_timeout = ${STATEMENT_MS_MAX};
+SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET jit = off; SET lock_timeout = ${LOCK_MS_MAX}; SET statement_timeout = ${STATEMENT_MS_MAX};
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');
 SELECT system_identifier::text, CASE WHEN pg_is_in_recovery() THEN '${STANDBY}' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
   extract(epoch FROM pg_postmaster_start_time())::text FROM pg_control_system()`;

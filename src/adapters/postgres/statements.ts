@@ -56,9 +56,9 @@ export function addLine(table: string): string {
   return `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS line text[]`;
 }
 
-const FENCE_MAX = "9007199254740990";
-const NOW_MS = "extract(epoch FROM clock_timestamp()) * 1000";
-const after = (ms: string): string =>
+export const FENCE_MAX = "9007199254740990";
+export const NOW_MS = "extract(epoch FROM clock_timestamp()) * 1000";
+export const after = (ms: string): string =>
   `clock_timestamp() + ${ms}::float8 * interval '1 millisecond' + interval '1 microsecond'`;
 
 const digits = (ms: string): string => `lpad((${ms})::bigint::text, 16, '0')`;
@@ -79,12 +79,12 @@ const FIRST_WAITS = `substr(l.line[1], 22, 16) COLLATE "C" > ${digits(NOW_MS)}`;
  * The key of the row `l` is kept for its first in line, or free; no more than a few steps, since every release takes them. Where
  * the wait of the first is over, nobody has the next turn.
  */
-const KEEP = `fence = NULL,
+export const KEEP: string = `fence = NULL,
   owner = CASE WHEN ${FIRST_WAITS} THEN substr(l.line[1], 39) END,
   expires_at = CASE WHEN ${FIRST_WAITS} THEN ${after(`'${RESERVATION_MS}'`)} ELSE 'epoch' END,
   line = nullif(l.line[2:], '{}')`;
 /** Calls the first two of a key that was freed, by its new owner and line. */
-const CALLS = `'r', ${call("owner", "0")}, ${call(
+export const CALLS: string = `'r', ${call("owner", "0")}, ${call(
   "substr(line[1], 39)",
   `CASE WHEN owner IS NULL THEN 0 ELSE ${RESERVATION_MS} END`,
 )}`;
@@ -310,7 +310,7 @@ SELECT (SELECT encode(key, 'hex') FROM page ORDER BY key DESC LIMIT 1), (SELECT 
 }
 
 /** A name is used for one text on a connection, which several tables may share. */
-function named(operation: string, text: string): Statement {
+export function named(operation: string, text: string): Statement {
   const digest = createHash("sha1").update(text).digest("hex").slice(0, 12);
   return { name: `quorum-lock ${operation} ${digest}`, text };
 }

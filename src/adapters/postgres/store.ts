@@ -22,10 +22,12 @@ import type {
 import { counterBroken } from "../shared/refusals.js";
 import { createSweeper } from "../shared/sweeper.js";
 import type { Lanes } from "../shared/lanes.js";
+import { createBatch, type Operation, type Via } from "./batch.js";
 import type { PostgresLane, Row, Statement } from "./connection.js";
 import { examination } from "./examination.js";
 import { stateOf } from "./faults.js";
 import type { Inbox } from "./inbox.js";
+import { rowStatementsOn } from "./row-statements.js";
 import { createTable, statementsOn } from "./statements.js";
 
 /** What a store needs. */
@@ -67,21 +69,41 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       return Number(seen) < pageSize || typeof last !== "string" ? undefined : textOf(last);
     },
   });
+  const anyLane: Via = (work) => lanes.use(name, work);
+  const batch = createBatch({
+    name,
+    lanes,
+    statements: rowStatementsOn(table),
+    figures: {
+      acquire: [skewMicros, retention],
+      raise: [retention],
+      extend: [retention],
+      release: [retention],
+    },
+    worked: sweeper.worked,
+    undone: isOfLine,
+  });
 
-  function ask(statement: Statement, values: readonly unknown[]): Promise<readonly Row[]> {
-    return lanes.use(name, (lane) => lane.run(name, statement, values));
+  /** With the others of its turn, or by itself. */
+  function run<T>(operation: Operation<T>): Promise<T> {
+    return isLined ? batch.add(operation) : operation.alone(anyLane);
+  }
+
+  function ask(statement: Statement, values: readonly unknown[], via = anyLane): Promise<readonly Row[]> {
+    return via((lane) => lane.run(name, statement, values));
   }
 
   /** A step under a mark: not over a connection to another memory, and not where there is no table any more. */
   async function step(
     {
+      via,
       statement,
       key,
       mark,
-    }: { readonly statement: Statement; readonly key: string; readonly mark: KnownMark },
+    }: { readonly via: Via; readonly statement: Statement; readonly key: string; readonly mark: KnownMark },
     values: readonly unknown[],
   ): Promise<string> {
-    return lanes.use(name, async (lane) => {
+    return via(async (lane) => {
       if (lane.origin !== mark.origin) return "m";
       try {
         const all = [bytesOf(key), mark.text, mark.quarantinedUntil, ...values];
@@ -139,9 +161,13 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
   }
 
   /** Where there is no table, nothing is stored. */
-  async function askTable(statement: Statement, values: readonly unknown[]): Promise<readonly Row[]> {
+  async function askTable(
+    statement: Statement,
+    values: readonly unknown[],
+    via = anyLane,
+  ): Promise<readonly Row[]> {
     try {
-      return await ask(statement, values);
+      return await ask(statement, values, via);
     } catch (error) {
       if (stateOf(causeOf(error)) === UNDEFINED_TABLE) return [];
       throw error;
@@ -156,9 +182,13 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
   }
 
   /** Frees a lock and calls the next, or frees it where nobody can be called. */
-  async function free(which: "release" | "forceRelease", values: readonly unknown[]): Promise<boolean> {
+  async function free(
+    which: "release" | "forceRelease",
+    values: readonly unknown[],
+    via = anyLane,
+  ): Promise<boolean> {
     const freed = async (statement: Statement): Promise<boolean> =>
-      (await askTable(statement, values)).length > 0;
+      (await askTable(statement, values, via)).length > 0;
     const plainly = which === "release" ? statements.releaseOnly : statements.forceReleaseOnly;
     if (!isLined) return freed(plainly);
     try {
@@ -170,15 +200,15 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
   }
 
   /** An acquire, and a place in line where it has a ticket and the answer is held. */
-  async function tryOnce(mark: KnownMark, request: AcquireRequest): Promise<string> {
+  async function tryOnce(via: Via, mark: KnownMark, request: AcquireRequest): Promise<string> {
     const { key, owner, ttlMs, proposal, ticket } = request;
     const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
-    const address = ticket === undefined ? undefined : inbox.address(ticket.id);
-    if (ticket !== undefined && address !== undefined && isLined) {
+    const address = addressOf(request);
+    if (ticket !== undefined && address !== undefined) {
       const waitsMs = Math.min(ticket.waitsMs, WAITS_MS_MAX);
       const all = [...values, address, ticket.since.toString(), waitsMs];
       try {
-        const reply = await step({ statement: statements.wait, key, mark }, all);
+        const reply = await step({ via, statement: statements.wait, key, mark }, all);
         if (/^[hk]/.test(reply)) inbox.joined(ticket);
         else inbox.left(ticket.id);
         return reply;
@@ -187,75 +217,150 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
         if (!isOfLine(error) && stateOf(causeOf(error)) === undefined) throw error;
       }
     }
-    return step({ statement: statements.acquire, key, mark }, values);
+    return step({ via, statement: statements.acquire, key, mark }, values);
+  }
+
+  /** Where it can be called; undefined where it does not stand in line. */
+  function addressOf({ ticket }: AcquireRequest): string | undefined {
+    return ticket === undefined || !isLined ? undefined : inbox.address(ticket.id);
+  }
+
+  async function acquireAlone(via: Via, mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
+    for (let race = 1; ; race++) {
+      const outcome = acquireOutcome(await tryOnce(via, mark, request), request.key);
+      if (outcome !== "again") return outcome;
+      if (race < RACES_MAX) continue;
+      throw new BackendError("BACKEND_BUSY", {
+        backend: name,
+        what: `others were faster ${race} times, and had released it each time`,
+      });
+    }
+  }
+
+  function acquireOutcome(reply: string, key: string): AcquireOutcome | "again" {
+    const rest = reply.slice(1);
+    switch (reply[0]) {
+      case "g":
+        return { kind: "granted", fence: BigInt(rest) };
+      case "h":
+        return { kind: "held", remainingMs: Number(rest) };
+      case "k":
+        return { kind: "held", remainingMs: Number(rest), reserved: true };
+      case "q":
+        return { kind: "quarantined", remainingMs: Number(rest) };
+      case "m":
+        return { kind: "other-mark" };
+      case "a":
+        return "again";
+      default:
+        throw badReply(reply, key);
+    }
+  }
+
+  /** An acquire among many; undefined where it has to go by itself: to stand in line, or since another one was faster. */
+  function readAcquire(reply: string | undefined, request: AcquireRequest): AcquireOutcome | undefined {
+    const outcome = reply === undefined ? "again" : acquireOutcome(reply, request.key);
+    if (outcome === "again") return undefined;
+    if (outcome.kind === "held") return addressOf(request) === undefined ? outcome : undefined;
+    if (outcome.kind === "granted" && request.ticket !== undefined) inbox.left(request.ticket.id);
+    return outcome;
+  }
+
+  async function raiseAlone(via: Via, mark: KnownMark, request: RaiseRequest): Promise<RaiseOutcome> {
+    const { key, owner, fence, token } = request;
+    const values = [owner, fence.toString(), token.toString(), retention];
+    return raiseOutcome(await step({ via, statement: statements.raise, key, mark }, values), key);
+  }
+
+  function raiseOutcome(reply: string, key: string): RaiseOutcome {
+    switch (reply[0]) {
+      case "r":
+        return { kind: "raised" };
+      case "n":
+        return { kind: "refused" };
+      case "m":
+        return { kind: "other-mark" };
+      default:
+        throw badReply(reply, key);
+    }
+  }
+
+  async function extendAlone(via: Via, mark: KnownMark, request: ExtendRequest): Promise<ExtendOutcome> {
+    const { key, owner, ttlMs, token, mayHeal } = request;
+    const statement = mayHeal ? statements.heal : statements.extend;
+    const values = [owner, ttlMs, token.toString(), retention];
+    return extendOutcome(await step({ via, statement, key, mark }, values), key);
+  }
+
+  function extendOutcome(reply: string, key: string): ExtendOutcome {
+    switch (reply[0]) {
+      case "e":
+        return { kind: "extended" };
+      case "c":
+        return { kind: "recreated" };
+      case "n":
+        return { kind: "not-owner" };
+      case "q":
+        return { kind: "quarantined", remainingMs: Number(reply.slice(1)) };
+      case "m":
+        return { kind: "other-mark" };
+      default:
+        throw badReply(reply, key);
+    }
+  }
+
+  async function releaseAlone(via: Via, key: string, owner: string): Promise<ReleaseReply> {
+    return (await free("release", [bytesOf(key), owner, retention], via)) ? "released" : "not-owner";
   }
 
   return {
-    async acquire(mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
-      for (let race = 1; ; race++) {
-        const reply = await tryOnce(mark, request);
-        const rest = reply.slice(1);
-        switch (reply[0]) {
-          case "g":
-            return { kind: "granted", fence: BigInt(rest) };
-          case "h":
-            return { kind: "held", remainingMs: Number(rest) };
-          case "k":
-            return { kind: "held", remainingMs: Number(rest), reserved: true };
-          case "q":
-            return { kind: "quarantined", remainingMs: Number(rest) };
-          case "m":
-            return { kind: "other-mark" };
-          case "a":
-            if (race < RACES_MAX) continue;
-            throw new BackendError("BACKEND_BUSY", {
-              backend: name,
-              what: `others were faster ${race} times, and had released it each time`,
-            });
-          default:
-            throw badReply(reply, request.key);
-        }
-      }
+    acquire(mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
+      const { key, owner, ttlMs, proposal } = request;
+      return run({
+        kind: "acquire",
+        key,
+        mark,
+        values: [owner, ttlMs, proposal.toString()],
+        alone: (via) => acquireAlone(via, mark, request),
+        read: (answer) => readAcquire(answer, request),
+      });
     },
 
-    async raise(mark: KnownMark, request: RaiseRequest): Promise<RaiseOutcome> {
+    raise(mark: KnownMark, request: RaiseRequest): Promise<RaiseOutcome> {
       const { key, owner, fence, token } = request;
-      const values = [owner, fence.toString(), token.toString(), retention];
-      const reply = await step({ statement: statements.raise, key, mark }, values);
-      switch (reply[0]) {
-        case "r":
-          return { kind: "raised" };
-        case "n":
-          return { kind: "refused" };
-        case "m":
-          return { kind: "other-mark" };
-        default:
-          throw badReply(reply, key);
-      }
+      return run({
+        kind: "raise",
+        key,
+        mark,
+        values: [owner, fence.toString(), token.toString()],
+        alone: (via) => raiseAlone(via, mark, request),
+        // The mark and its quarantine are nothing to it once they are known.
+        read: (text) => raiseOutcome(text === "r" ? "r" : "n", key),
+      });
     },
 
-    async extend(mark: KnownMark, request: ExtendRequest): Promise<ExtendOutcome> {
+    extend(mark: KnownMark, request: ExtendRequest): Promise<ExtendOutcome> {
       const { key, owner, ttlMs, token, mayHeal } = request;
-      const statement = mayHeal ? statements.heal : statements.extend;
-      const reply = await step({ statement, key, mark }, [owner, ttlMs, token.toString(), retention]);
-      switch (reply[0]) {
-        case "e":
-          return { kind: "extended" };
-        case "c":
-          return { kind: "recreated" };
-        case "n":
-          return { kind: "not-owner" };
-        case "q":
-          return { kind: "quarantined", remainingMs: Number(reply.slice(1)) };
-        case "m":
-          return { kind: "other-mark" };
-        default:
-          throw badReply(reply, key);
-      }
+      return run({
+        kind: "extend",
+        key,
+        mark,
+        values: [owner, ttlMs, token.toString()],
+        alone: (via) => extendAlone(via, mark, request),
+        // What is to be made anew is rare.
+        read: (text = "n") => (text === "n" && mayHeal ? undefined : extendOutcome(text, key)),
+      });
     },
 
-    release: async (key: string, owner: string): Promise<ReleaseReply> =>
-      (await free("release", [bytesOf(key), owner, retention])) ? "released" : "not-owner",
+    release: (key: string, owner: string): Promise<ReleaseReply> =>
+      run({
+        kind: "release",
+        key,
+        mark: undefined,
+        values: [owner],
+        alone: (via) => releaseAlone(via, key, owner),
+        read: (text) => (text === "r" ? "released" : "not-owner"),
+      }),
 
     forceRelease: (key: string): Promise<boolean> => free("forceRelease", [bytesOf(key), retention]),
 
@@ -323,6 +428,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     async close(): Promise<void> {
       inbox.close();
       sweeper.stop();
+      batch.flush();
       lanes.leave();
     },
   };

@@ -1,11 +1,13 @@
 /**
- * A connection of the adapter's own to a database file: short transactions, tried again a few milliseconds later when another
- * process is writing, so that the event loop is not held up; and a look whether the file is still the same.
+ * A connection of the adapter's own to a database file: short transactions, one for all that is written in a turn of the event
+ * loop, tried again a few milliseconds later when another process is writing, so that the event loop is not held up; and a
+ * look whether the file is still the same.
  */
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BackendError } from "../../errors.js";
+import { createTurns, type Asked } from "../shared/turns.js";
 import type { SqliteFile, SqliteLike, SqliteStatement } from "./client.js";
 import { faultOf, isBusy, isNoTable } from "./faults.js";
 import type { Host } from "./host.js";
@@ -23,9 +25,13 @@ export interface Table {
 export interface LockFile {
   /** One snapshot of the file; takes no lock that writers would wait for. */
   read<T>(work: (table: Table) => T): Promise<T>;
-  /** One atomic step, alone. */
+  /**
+   * One atomic step, alone. What is asked for in the same turn, and while another process is writing, is done one behind the other
+   * in one transaction. `work` may be called again where that was undone.
+   */
   write<T>(work: (table: Table) => T): Promise<T>;
-  close(): void;
+  /** What was asked for in the same turn is done before. */
+  close(): Promise<void>;
 }
 
 /** What it needs. */
@@ -37,6 +43,9 @@ export interface LockFileOptions {
   /** The statement that makes the table. */
   readonly schema: string;
 }
+
+/** What is done in a transaction. */
+type Step = (table: Table) => unknown;
 
 interface Opened {
   readonly db: SqliteLike;
@@ -51,6 +60,10 @@ const RETRY_MS_MAX = 8;
 /** A write takes well under a millisecond, so that this many ms of bad luck are no luck any more. */
 const BUSY_MS_MAX = 2_000;
 const REPLACED_MAX = 4;
+/** So many steps in one transaction: other processes cannot write meanwhile, and this one does nothing else. */
+const STEPS_MAX = 128;
+/** Taken now: tests of users replace timers, and this one among them. */
+const { setImmediate } = globalThis;
 
 /** Kinds of file systems that several hosts may share, where neither locks nor clocks mean anything. */
 const SHARED_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
@@ -117,7 +130,7 @@ export function lockFile(options: LockFileOptions): LockFile {
   }
 
   /** Tries again while others write, for a while; and on another connection where the table was gone. */
-  async function untilDone<T>(attempt: (opened: Opened) => T): Promise<T> {
+  async function untilDone<T>(attempt: (opened: Opened) => T | Promise<T>): Promise<T> {
     const until = performance.now() + BUSY_MS_MAX;
     let replaced = 0;
     for (;;) {
@@ -131,23 +144,56 @@ export function lockFile(options: LockFileOptions): LockFile {
     }
   }
 
+  /** One step in a transaction of its own. */
+  function writeAlone(work: Step): Promise<unknown> {
+    return untilDone((on) => {
+      on.db.exec("BEGIN IMMEDIATE");
+      try {
+        const result = work(tableOf(on));
+        on.db.exec("COMMIT");
+        return result;
+      } catch (error) {
+        rollBack(on.db);
+        throw error;
+      }
+    });
+  }
+
+  /** Many in one, whose lock is taken already: all of them or, where one fails, none, and then each alone. */
+  async function writeTogether(on: Opened, asked: readonly Asked<Step>[]): Promise<void> {
+    const results: unknown[] = [];
+    try {
+      for (const { op } of asked) results.push(op(tableOf(on)));
+      on.db.exec("COMMIT");
+    } catch {
+      rollBack(on.db);
+      for (const { op, resolve, reject } of asked) writeAlone(op).then(resolve, reject);
+      return;
+    }
+    asked.forEach(({ resolve }, i) => resolve(results[i]));
+  }
+
+  const turns = createTurns<Step, Opened>({
+    max: STEPS_MAX,
+    use: (work) =>
+      untilDone((on) => {
+        on.db.exec("BEGIN IMMEDIATE");
+        return work(on);
+      }),
+    fits: () => true,
+    once: () => undefined,
+    run: writeTogether,
+  });
+
   return {
     read: <T>(work: (table: Table) => T) => untilDone((on) => work(tableOf(on))),
 
-    write: <T>(work: (table: Table) => T) =>
-      untilDone((on) => {
-        on.db.exec("BEGIN IMMEDIATE");
-        try {
-          const result = work(tableOf(on));
-          on.db.exec("COMMIT");
-          return result;
-        } catch (error) {
-          rollBack(on.db);
-          throw error;
-        }
-      }),
+    write: <T>(work: (table: Table) => T) => turns.add<T>(work),
 
-    close(): void {
+    async close(): Promise<void> {
+      // Each step reads before it writes.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      turns.flush();
       closed = true;
       drop();
     },

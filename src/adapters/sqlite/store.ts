@@ -287,7 +287,7 @@ export function sqliteStore(options: SqliteStoreOptions): MarkedStore {
 
     async close(): Promise<void> {
       sweeper.stop();
-      file.close();
+      await file.close();
     },
   };
 }
