@@ -37,7 +37,7 @@ export async function contention(plan, servers) {
   return rows;
 }
 
-async function contend({ name, contenders, holdMs, trio, seconds }) {
+export async function contend({ name, contenders, holdMs, trio, seconds }) {
   const ports = trio.map(({ port }) => port);
   const children = Array.from({ length: contenders }, () =>
     fork(new URL("../contender.mjs", import.meta.url)),

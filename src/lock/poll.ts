@@ -96,6 +96,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   let won = false;
   /** Set when it was lost: a grant that still comes in is released. */
   let lost = false;
+  let abandoned = false;
 
   const outcome = new Promise<AttemptOutcome>((resolve) => {
     settle = resolve;
@@ -214,13 +215,22 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     if (link === undefined) return;
     const answer = answers[index];
     if (answer instanceof BackendError && answer.effect === "none") return;
+    const ticket = abandoned ? undefined : ticketNow();
     link.send(
-      (session) => session.release(key, owner),
+      (session) => session.release(key, owner, ticket),
       (reply) => {
         if (reply === "not-owner") releaseDenied(system, claim, link);
       },
       () => link.owe(releaseDebt(system, claim)),
     );
+  }
+
+  /** The waiter's place in line, which goes with what a lost attempt gives back: it has it again before the next one is called. */
+  function ticketNow(): Ticket | undefined {
+    const { ticket } = request;
+    if (ticket === undefined) return undefined;
+    const waitsMs = ticket.waitsMs - elapsedMs(startedAt, system.now());
+    return waitsMs > 0 ? { ...ticket, waitsMs } : undefined;
   }
 
   function finish(result: AttemptOutcome): void {
@@ -261,7 +271,9 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   return {
     outcome,
     abandon(): void {
-      if (settle !== undefined) lose();
+      if (settle === undefined) return;
+      abandoned = true;
+      lose();
     },
   };
 }

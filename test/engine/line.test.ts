@@ -145,7 +145,7 @@ describe("a key with a line", () => {
 
   it("goes from a release to the first in line: held to all others, granted to that ticket, which leaves the line", () => {
     for (const { next } of [
-      releaseKey(kept({ lock: LOCK, line: lineOf(A, B) }), "o", NOW),
+      releaseKey(kept({ lock: LOCK, line: lineOf(A, B) }), { owner: "o" }, NOW),
       forceReleaseKey(kept({ lock: LOCK, line: lineOf(A, B) }), NOW),
     ]) {
       expect(next?.lock).toBeUndefined();
@@ -163,14 +163,14 @@ describe("a key with a line", () => {
   });
 
   it("keeps nothing of a line that is empty", () => {
-    const { next } = releaseKey(kept({ lock: LOCK, line: lineOf(A) }), "o", NOW);
+    const { next } = releaseKey(kept({ lock: LOCK, line: lineOf(A) }), { owner: "o" }, NOW);
     const granted = acquireKey(next, asks("p", "a"), NOW).next;
     expect(granted).toEqual({
       lock: { owner: "p", fence: 20n, expiresAt: 1_110 },
       counter: 20n,
       forgetAt: 1_510,
     });
-    expect(releaseKey(granted, "p", NOW).next).not.toHaveProperty("line");
+    expect(releaseKey(granted, { owner: "p" }, NOW).next).not.toHaveProperty("line");
   });
 
   it("is free for everybody when its lock ended by itself or the reservation is over, and keeps those who wait", () => {
@@ -185,7 +185,7 @@ describe("a key with a line", () => {
     expect(raiseKey(reserved, { owner: "a", fence: 7n, token: 9n }, NOW).answer).toBe("refused");
     const extend = { owner: "p", ttlMs: 100, token: 9n, mayHeal: true, quarantined: false };
     expect(extendKey(reserved, extend, NOW)).toEqual({ answer: "not-owner", next: undefined });
-    expect(releaseKey(reserved, "a", NOW).answer).toBe("not-owner");
+    expect(releaseKey(reserved, { owner: "a" }, NOW).answer).toBe("not-owner");
     expect(forceReleaseKey(reserved, NOW)).toEqual({ answer: false, next: undefined });
   });
 

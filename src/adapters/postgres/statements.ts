@@ -27,6 +27,8 @@ export interface Statements {
   readonly heal: Statement;
   /** Frees a lock, keeps the key for the first in line and calls the first two. */
   readonly release: Statement;
+  /** As release, with a ticket that is back in line before that is decided. */
+  readonly giveBack: Statement;
   /** Without the line, for a table that has none and a server that takes no more calls. */
   readonly releaseOnly: Statement;
   readonly forceRelease: Statement;
@@ -215,6 +217,17 @@ SELECT CASE ${unlessMark} WHEN EXISTS (SELECT FROM kept) THEN 'e' ${ifQuarantine
     release: named(
       "release",
       `UPDATE ${table} AS l SET forget_at = ${after("$3")}, ${KEEP}
+WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
+    ),
+    // key owner retentionMs address since waitsMs
+    giveBack: named(
+      "give-back",
+      `UPDATE ${table} AS l SET forget_at = ${after("$3")}, fence = NULL, (owner, expires_at, line) = (
+  SELECT substr(next.line[1], 39), ${after(`'${RESERVATION_MS}'`)}, nullif(next.line[2:], '{}')
+  FROM (SELECT ${inOrder(
+    `${waiting("l.line")} AND ${ADDRESS} <> $4 UNION ALL
+      SELECT lpad($5::text, 20, '0') || ' ' || ${digits(`${NOW_MS} + $6::float8`)} || ' ' || $4`,
+  )} AS line) AS next)
 WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
     ),
     releaseOnly: named(

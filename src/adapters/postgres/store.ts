@@ -9,6 +9,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   Deployment,
+  Ticket,
 } from "../../backend.js";
 import { BackendError, show } from "../../errors.js";
 import type {
@@ -155,30 +156,38 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     return LINE_ONLY.has(state);
   }
 
-  /** Frees a lock and calls the next, or frees it where nobody can be called. */
-  async function free(which: "release" | "forceRelease", values: readonly unknown[]): Promise<boolean> {
-    const freed = async (statement: Statement): Promise<boolean> =>
-      (await askTable(statement, values)).length > 0;
+  /** Frees a lock and calls the next, or frees it where nobody can be called. `inLine`: who is back in line before that. */
+  async function free(
+    which: "release" | "forceRelease",
+    values: readonly unknown[],
+    inLine: readonly unknown[] = [],
+  ): Promise<boolean> {
     const plainly = which === "release" ? statements.releaseOnly : statements.forceReleaseOnly;
-    if (!isLined) return freed(plainly);
+    if (!isLined) return (await askTable(plainly, values)).length > 0;
+    const statement = inLine.length > 0 ? statements.giveBack : statements[which];
     try {
-      return await freed(statements[which]);
+      return (await askTable(statement, [...values, ...inLine])).length > 0;
     } catch (error) {
       if (!isOfLine(error)) throw error;
-      return freed(plainly);
+      return (await askTable(plainly, values)).length > 0;
     }
+  }
+
+  /** What a statement needs to put a ticket in line; nothing where it cannot be called. */
+  function standing(ticket: Ticket | undefined): readonly unknown[] {
+    const address = ticket === undefined ? undefined : inbox.address(ticket.id);
+    if (ticket === undefined || address === undefined || !isLined) return [];
+    return [address, ticket.since.toString(), Math.min(ticket.waitsMs, WAITS_MS_MAX)];
   }
 
   /** An acquire, and a place in line where it has a ticket and the answer is held. */
   async function tryOnce(mark: KnownMark, request: AcquireRequest): Promise<string> {
     const { key, owner, ttlMs, proposal, ticket } = request;
     const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
-    const address = ticket === undefined ? undefined : inbox.address(ticket.id);
-    if (ticket !== undefined && address !== undefined && isLined) {
-      const waitsMs = Math.min(ticket.waitsMs, WAITS_MS_MAX);
-      const all = [...values, address, ticket.since.toString(), waitsMs];
+    const inLine = standing(ticket);
+    if (ticket !== undefined && inLine.length > 0) {
       try {
-        const reply = await step({ statement: statements.wait, key, mark }, all);
+        const reply = await step({ statement: statements.wait, key, mark }, [...values, ...inLine]);
         if (/^[hk]/.test(reply)) inbox.joined(ticket);
         else inbox.left(ticket.id);
         return reply;
@@ -254,8 +263,12 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       }
     },
 
-    release: async (key: string, owner: string): Promise<ReleaseReply> =>
-      (await free("release", [bytesOf(key), owner, retention])) ? "released" : "not-owner",
+    async release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply> {
+      const inLine = standing(ticket);
+      // Ahead of the call, which may come before the answer.
+      if (ticket !== undefined && inLine.length > 0) inbox.joined(ticket);
+      return (await free("release", [bytesOf(key), owner, retention], inLine)) ? "released" : "not-owner";
+    },
 
     forceRelease: (key: string): Promise<boolean> => free("forceRelease", [bytesOf(key), retention]),
 

@@ -15,6 +15,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   StatusReply,
+  Ticket,
 } from "../../backend.js";
 import { BackendError, noQuarantine, show } from "../../errors.js";
 import { memoryKind, newMemoryId } from "../shared/mark-reader.js";
@@ -83,12 +84,15 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function alone<T>(operation: Operation<T>): Promise<T> {
-    return operation.kind === "release" ? releaseAlone(operation) : underMark(operation, MARK_TRIES);
+    const { kind } = operation;
+    return kind === "release" || kind === "giveBack"
+      ? releaseAlone(operation, scripts[kind])
+      : underMark(operation, MARK_TRIES);
   }
 
-  function releaseAlone<T>({ lock, args, read }: Operation<T>): Promise<T> {
+  function releaseAlone<T>({ lock, args, read }: Operation<T>, script: Script): Promise<T> {
     const release = (): Promise<T> =>
-      call.run(scripts.release, [lock], args, (reply) => read(String(reply), NO_MARK));
+      call.run(script, [lock], args, (reply) => read(String(reply), NO_MARK));
     return connection.isReady() ? release() : connection.ready(name).then(release);
   }
 
@@ -131,6 +135,12 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     return `{${prefix}:${key}}:f`;
   }
 
+  /** What a script needs to put a ticket in line; nothing where there is none, or nobody could be called. */
+  function standing(ticket: Ticket | undefined): readonly string[] {
+    if (ticket === undefined || inbox === undefined) return [];
+    return [ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id)];
+  }
+
   function isClosed(): BackendError {
     return new BackendError("BACKEND_NOT_CONNECTED", { backend: name, what: "closed" });
   }
@@ -158,10 +168,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   return {
     acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
       const asked = [String(ttlMs), proposal.toString()];
-      const inLine =
-        ticket === undefined || inbox === undefined
-          ? []
-          : [ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id)];
+      const inLine = standing(ticket);
       return run({
         kind: inLine.length === 0 ? "acquire" : "wait",
         lock: lockOf(key),
@@ -226,12 +233,13 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       });
     },
 
-    release(key: string, owner: string): Promise<ReleaseReply> {
+    release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply> {
+      const inLine = standing(ticket);
       return run({
-        kind: "release",
+        kind: inLine.length === 0 ? "release" : "giveBack",
         lock: lockOf(key),
         counter: counterOf(key),
-        args: [owner],
+        args: [...inLine, owner],
         read: (reply): ReleaseReply => (reply === "d" ? "released" : "not-owner"),
       });
     },
