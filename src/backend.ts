@@ -67,7 +67,7 @@ export interface Quarantined {
 
 /** A waiter's place in the line for a key. Advice whom to let in first, never a right: see {@link BackendSession.watch}. */
 export interface Ticket {
-  /** Names the waiter among those of its locker. */
+  /** Digits that name the waiter. Of two that began at the same time the smaller text goes first, the same one on all backends. */
   readonly id: string;
   /** When its wait began, in microseconds of hybrid time; the smallest goes first. */
   readonly since: bigint;

@@ -33,6 +33,9 @@ export interface Standing {
 
 /** When some backends have called and others not, for how long to wait for those, in milliseconds. */
 const SETTLE_MS = 20;
+/** So long at last, when attempts after such a wait are lost again and again: the others may have nothing to call for. */
+const SETTLE_MS_MAX = 1_000;
+const NAME_DIGITS = 9;
 
 interface Waiter {
   called(link: Link, inMs: number): void;
@@ -46,6 +49,8 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
   let stops: readonly (() => void)[] = [];
   let listening = false;
   let tickets = 0;
+  /** Of this locker among all. It decides between waits that began at the same time, alike on all backends, lest they prefer different ones for ever. */
+  const name = String(Math.floor(system.random() * 10 ** NAME_DIGITS)).padStart(NAME_DIGITS, "0");
 
   function listen(): void {
     if (listening) return;
@@ -63,18 +68,19 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
     stand(key: string): Standing | undefined {
       if (calling.length === 0) return undefined;
       listen();
-      const id = String(++tickets);
+      const id = `${name}${++tickets}`;
       const since = system.propose();
       const enough = Math.min(quorum, calling.length);
       const callers = new Set<Link>();
       /** When to try although not everybody has called. */
       let tryAt: Instant | undefined;
+      let settleMs = SETTLE_MS;
       let wake: (() => void) | undefined;
 
       waiters.set(id, {
         called(link, inMs) {
           if (inMs === 0) callers.add(link);
-          const at = after(system.now(), inMs === 0 ? SETTLE_MS : inMs);
+          const at = after(system.now(), Math.max(inMs, settleMs));
           if (tryAt === undefined || at < tryAt) tryAt = at;
           wake?.();
         },
@@ -101,6 +107,8 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
               const now = system.now();
               const at = tryAt !== undefined && tryAt < until ? tryAt : until;
               if (callers.size >= enough || now >= at) {
+                // A backend that gets back the only vote of an attempt calls at once: it must not be asked at once for ever.
+                if (callers.size < enough && at === tryAt) settleMs = Math.min(2 * settleMs, SETTLE_MS_MAX);
                 settle();
                 return;
               }

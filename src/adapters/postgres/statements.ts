@@ -8,7 +8,7 @@
  * A row with an owner and without a fence is a reservation: the owner is the ticket for which the key is kept, and it is no
  * lock to anybody. The line is in the row as well, since what an update computes from its own row is computed anew
  * when it had to wait for it: a ticket that comes while the lock is freed is either called or not taken. A ticket is a
- * text of fixed places, so that texts in order are tickets in order: since, until when it waits, address.
+ * text of fixed places: since, until when it waits, address.
  *
  * `clock_timestamp()` is the time at which it is computed, after waiting for a row; `now()` would be older. A lock ends by
  * a microsecond later rather than earlier.
@@ -70,8 +70,9 @@ const ADDRESS = "substr(e, 39)";
 /** Those in line whose wait is not over; rows of `e`. */
 const waiting = (line: string): string =>
   `SELECT e FROM unnest(${line}) AS e WHERE ${UNTIL} > ${digits(NOW_MS)}`;
+/** By when each wait began and then by the names of the waiters, which stand behind the channel. */
 const inOrder = (rows: string): string =>
-  `(SELECT array_agg(e ORDER BY e COLLATE "C") FROM (${rows}) AS those)`;
+  `(SELECT array_agg(e ORDER BY substr(e, 1, 20) COLLATE "C", substr(e, 59) COLLATE "C") FROM (${rows}) AS those)`;
 /** A call to an address: `channel|id`. What looks otherwise was written by somebody else, and must not fail a release. */
 const call = (address: string, inMs: string): string =>
   `CASE WHEN ${address} ~ '^ql_[0-9a-f]{16}[|]' THEN pg_notify(substr(${address}, 1, 19), substr(${address}, 21) || ' ' || ${inMs}) END`;

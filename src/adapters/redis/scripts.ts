@@ -173,12 +173,12 @@ end`;
 
 /**
  * What follows a lock: a reservation for the first in line, in the lock's own place, so that an acquire finds it with
- * the look that it takes anyway; or nothing. A ticket is "channel|id". The second in line hears when it may try. All of
+ * the look that it takes anyway; or nothing. A ticket is "id|channel|0". The second in line hears when it may try. All of
  * the line by pcall: where it is forbidden, foreign or out of memory, a lock is freed all the same.
  */
 const FREE_ONE = `
 local function call(ticket, inMs)
-  local channel, id = string.match(ticket, '^(.*)|(%d+)$')
+  local id, channel = string.match(ticket, '^(%d+)|(.*)|0$')
   if channel then redis.pcall('PUBLISH', channel, id .. ' ' .. inMs) end
 end
 local function free(lock)
