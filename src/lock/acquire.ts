@@ -113,7 +113,14 @@ async function attemptUntilWon(
       const leftMs = options.waitMs - elapsedMs(startedAt, attemptAt);
       const ticket = standing?.ticket(Math.max(1, leftMs));
       const onHeldLate = (link: Link): void => standing?.leave((each) => each === link);
-      const attempt = startAttempt(quorum, { key, ttlMs: options.ttlMs, deadlineMs, ticket, onHeldLate });
+      const attempt = startAttempt(quorum, {
+        key,
+        ttlMs: options.ttlMs,
+        deadlineMs,
+        ticket,
+        yields: options.waitMs > 0,
+        onHeldLate,
+      });
       const stop = interruption.listen(() => attempt.abandon());
       const outcome = await attempt.outcome;
       stop();
@@ -156,7 +163,7 @@ async function attemptUntilWon(
       const called = standing?.isExpected(mayStand(outcome.votes)) === true;
       const pauseMs = Math.min(pauseAfter(context, outcome.round, { attempts, called }), longest);
       if (standing === undefined) await pause(system, pauseMs, interruption);
-      else await standing.pause(pauseMs, interruption);
+      else await standing.pause(pauseMs, interruption, outcome.gaveBack);
     }
   } finally {
     standing?.leave(inLine);

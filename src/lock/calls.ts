@@ -25,16 +25,17 @@ export interface Standing {
    * all of those have called this locker before, so that their calls are known to arrive.
    */
   isExpected(inLine: (link: Link) => boolean): boolean;
-  /** Resolves when enough backends called, after `delayMs`, or when it is interrupted. */
-  pause(delayMs: number, interruption: Interruption): Promise<void>;
+  /**
+   * Resolves when enough backends called, or a little after one did that had not just been given back a vote by the attempt
+   * before; after `delayMs`, or when it is interrupted.
+   */
+  pause(delayMs: number, interruption: Interruption, gaveBack: (link: Link) => boolean): Promise<void>;
   /** Waits no more; the backends `at` those places are told. May be repeated for others. */
   leave(at: (link: Link) => boolean): void;
 }
 
 /** When some backends have called and others not, for how long to wait for those, in milliseconds. */
 const SETTLE_MS = 20;
-/** So long at last, when attempts after such a wait are lost again and again: the others may have nothing to call for. */
-const SETTLE_MS_MAX = 1_000;
 const NAME_DIGITS = 9;
 
 interface Waiter {
@@ -72,16 +73,15 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
       const since = system.propose();
       const enough = Math.min(quorum, calling.length);
       const callers = new Set<Link>();
-      /** When to try although not everybody has called. */
-      let tryAt: Instant | undefined;
-      let settleMs = SETTLE_MS;
+      /** When to try although not everybody has called, going by each that did. */
+      const tryAt = new Map<Link, Instant>();
       let wake: (() => void) | undefined;
 
       waiters.set(id, {
         called(link, inMs) {
           if (inMs === 0) callers.add(link);
-          const at = after(system.now(), Math.max(inMs, settleMs));
-          if (tryAt === undefined || at < tryAt) tryAt = at;
+          const at = after(system.now(), inMs === 0 ? SETTLE_MS : inMs);
+          if (at < (tryAt.get(link) ?? Number.POSITIVE_INFINITY)) tryAt.set(link, at);
           wake?.();
         },
       });
@@ -90,10 +90,10 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
         isExpected: (inLine) => calling.filter((link) => heard.has(link) && inLine(link)).length >= enough,
         ticket(waitsMs) {
           callers.clear();
-          tryAt = undefined;
+          tryAt.clear();
           return { id, since, waitsMs };
         },
-        pause(delayMs, interruption) {
+        pause(delayMs, interruption, gaveBack) {
           const until = after(system.now(), delayMs);
           return new Promise((resolve) => {
             let timer: Timer | undefined;
@@ -105,10 +105,10 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
             };
             const look = (): void => {
               const now = system.now();
-              const at = tryAt !== undefined && tryAt < until ? tryAt : until;
+              let at = until;
+              // What was given back calls at once: alone it says nothing new, and to ask for it again would go on for ever.
+              for (const [link, mayTryAt] of tryAt) if (mayTryAt < at && !gaveBack(link)) at = mayTryAt;
               if (callers.size >= enough || now >= at) {
-                // A backend that gets back the only vote of an attempt calls at once: it must not be asked at once for ever.
-                if (callers.size < enough && at === tryAt) settleMs = Math.min(2 * settleMs, SETTLE_MS_MAX);
                 settle();
                 return;
               }

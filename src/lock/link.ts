@@ -3,7 +3,7 @@
  * reach the backend (a release after a lost reply, a join) is owed and sent again until it was answered.
  */
 import type { Backend, BackendIdentity, BackendSession, Deployment } from "../backend.js";
-import type { Instant, System, Timer } from "../engine/time.js";
+import { elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
 import { BackendError, type BackendErrorCode } from "../errors.js";
 import type { Reporter } from "./events.js";
 import { createSilence } from "./silence.js";
@@ -11,6 +11,10 @@ import { createSilence } from "./silence.js";
 /** So many debts are remembered; beyond it the oldest is dropped, which its TTL makes harmless. */
 const DEBTS_MAX = 1_024;
 const DEBTS_AT_ONCE = 16;
+/** No answer is unusually late before that, in milliseconds. */
+const UNUSUAL_MS = 100;
+/** By how much what a backend took at its slowest fades with every answer. */
+const FADING = 0.95;
 const REPAY_DELAY_MS_MIN = 50;
 const REPAY_DELAY_MS_MAX = 1_000;
 /** Faults that concern one key and say nothing of the backend. */
@@ -52,6 +56,11 @@ export interface Link {
   watch(listener: (ticket: string, inMs: number) => void): () => void;
   /** How many requests are unanswered. */
   inFlight(): number;
+  /**
+   * In how many milliseconds from `now` it will have owed an answer for unusually long: {@link UNUSUAL_MS}, and twice what it took
+   * of late. Not positive when it has. Advice: a process that was stalled has not read what is there.
+   */
+  unusualInMs(now: Instant): number;
   /** Sends what is owed once more and closes the session; bounded by `withinMs`. */
   close(withinMs: number): Promise<void>;
 }
@@ -74,6 +83,9 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   let silentFault: BackendError | undefined;
   const debts = new Map<string, Debt>();
   let inFlight = 0;
+  /** When the first request was sent behind the last answer. */
+  let owedSince: Instant | undefined;
+  let slowMs = 0;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -84,18 +96,22 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     onReply: (reply: T) => void,
     onFault: (fault: BackendError) => void,
   ): void {
-    if (silence.refuses(inFlight, system.now())) {
+    const sentAt = system.now();
+    if (silence.refuses(inFlight, sentAt)) {
       silentFault ??= silent();
       const fault = silentFault;
       void Promise.resolve().then(() => onFault(fault));
       return;
     }
     silence.sent();
+    owedSince ??= sentAt;
     inFlight++;
     attempt(call).then(
       (reply) => {
         inFlight--;
         silence.answered();
+        owedSince = undefined;
+        slowMs = Math.max(elapsedMs(sentAt, system.now()), FADING * slowMs);
         silentFault = undefined;
         if (healthy !== true) becameHealthy();
         try {
@@ -212,6 +228,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     calls: session.watch !== undefined,
     watch: (listener) => session.watch?.(listener) ?? (() => undefined),
     inFlight: () => inFlight,
+    unusualInMs: (now) =>
+      Math.max(UNUSUAL_MS, 2 * slowMs) - (owedSince === undefined ? 0 : elapsedMs(owedSince, now)),
     async close(withinMs: number): Promise<void> {
       if (closed) return;
       if (healthy === true && debts.size > 0) await within(system, withinMs, lastPayment());

@@ -15,8 +15,9 @@ import {
   verdict,
   type RaiseVote,
   type Round,
+  type Seat,
 } from "../engine/round.js";
-import { after, elapsedMs, type Instant, type System } from "../engine/time.js";
+import { after, elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
@@ -41,6 +42,11 @@ export interface AttemptRequest {
   readonly deadlineMs: number;
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
+  /**
+   * The wait goes on when it is lost: where somebody else has votes too, what it got is given back rather than kept until backends
+   * answer that have fallen silent. Two attempts that wait for each other would both wait for their whole deadline.
+   */
+  readonly yields?: boolean;
   /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
   readonly onHeldLate?: (link: Link) => void;
 }
@@ -64,6 +70,8 @@ export type AttemptOutcome =
       readonly kind: "lost";
       readonly round: Round;
       readonly votes: readonly VoteReport[];
+      /** Whether a backend is known by now to have granted, so that its vote was given back. */
+      readonly gaveBack: (link: Link) => boolean;
       /** Why nothing may be granted to this locker at all. */
       readonly problem: QuorumLockError | undefined;
     };
@@ -97,6 +105,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   /** Set when it was lost: a grant that still comes in is released. */
   let lost = false;
   let abandoned = false;
+  let yielding: Timer | undefined;
 
   const outcome = new Promise<AttemptOutcome>((resolve) => {
     settle = resolve;
@@ -172,6 +181,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function decide(): void {
     switch (verdict(round, system.now())) {
       case "pending":
+        if (request.yields === true && yielding === undefined && round.seats.includes("held")) yieldWhenDue();
         return;
       case "won":
         // Once more by the clock that sees a suspend: it costs more, and only a win needs it.
@@ -183,6 +193,27 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
         if (contact.mayStart() && onlyQuarantined(round)) return;
         lose();
     }
+  }
+
+  /** Gives up when so many fall silent that the others cannot make it win. */
+  function yieldWhenDue(): void {
+    const now = system.now();
+    const open = round.seats.filter((seat) => OPEN.has(seat)).length;
+    const silentInMs = links
+      .filter(({ index }) => round.seats[index] === "waiting")
+      .map((link) => link.unusualInMs(now))
+      .sort((a, b) => a - b);
+    const dueInMs = silentInMs[open - quorum.quorum];
+    // A raise is on its way to each of those that granted: they answer.
+    if (dueInMs === undefined) return;
+    if (dueInMs <= 0) {
+      lose();
+      return;
+    }
+    yielding = system.startTimer("work", dueInMs, () => {
+      yielding = undefined;
+      if (settle !== undefined) decide();
+    });
   }
 
   function win(): void {
@@ -206,7 +237,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     const votes = reports();
     const final = round;
     for (const index of toRelease(round)) release(index);
-    finish({ kind: "lost", round: final, votes, problem: contact.problem() });
+    const gaveBack = ({ index }: Link): boolean => {
+      const answer = answers[index];
+      return !(answer instanceof BackendError) && answer?.kind === "granted";
+    };
+    finish({ kind: "lost", round: final, votes, gaveBack, problem: contact.problem() });
   }
 
   /** Behind the acquire on the same connection; owed where it is not answered, since the acquire may come later. */
@@ -235,6 +270,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 
   function finish(result: AttemptOutcome): void {
     deadline?.cancel();
+    if (yielding !== undefined) system.cancelTimer(yielding);
     settle?.(result);
     settle = undefined;
   }
@@ -279,6 +315,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 }
 
 const FAULT = { kind: "fault" } as const;
+/** Those that may still count. */
+const OPEN: ReadonlySet<Seat> = new Set(["waiting", "granted", "behind", "raising", "known"]);
 
 function onlyQuarantined(round: Round): boolean {
   return (

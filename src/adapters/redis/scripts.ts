@@ -56,7 +56,14 @@ export interface Scripts {
 }
 
 /** The letters by which a batch tells its operations apart. */
-export const BATCHED = { acquire: "a", wait: "t", raise: "r", extend: "e", release: "x", giveBack: "b" } as const;
+export const BATCHED = {
+  acquire: "a",
+  wait: "t",
+  raise: "r",
+  extend: "e",
+  release: "x",
+  giveBack: "b",
+} as const;
 
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `

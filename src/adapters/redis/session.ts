@@ -91,8 +91,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function releaseAlone<T>({ lock, args, read }: Operation<T>, script: Script): Promise<T> {
-    const release = (): Promise<T> =>
-      call.run(script, [lock], args, (reply) => read(String(reply), NO_MARK));
+    const release = (): Promise<T> => call.run(script, [lock], args, (reply) => read(String(reply), NO_MARK));
     return connection.isReady() ? release() : connection.ready(name).then(release);
   }
 
