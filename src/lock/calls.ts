@@ -3,6 +3,7 @@
  * Calls are advice and may be lost; a wait ends without them too, only later.
  */
 import type { Ticket } from "../backend.js";
+import { RESERVATION_MS } from "../engine/line.js";
 import { elapsedMs, after, type Instant, type System, type Timer } from "../engine/time.js";
 import type { Link } from "./link.js";
 import type { Interruption } from "./waiting.js";
@@ -36,7 +37,17 @@ export interface Standing {
 
 /** When some backends have called and others not, for how long to wait for those, in milliseconds. */
 const SETTLE_MS = 20;
+/**
+ * A backend that is given back a vote keeps the key for that waiter and calls it at once. Alone that says nothing new; it asks again
+ * when the reservation ends, lest it lose its place, but less and less often: others may hold the lock for long.
+ */
+const KEPT_MS_MAX = 1_000;
 const NAME_DIGITS = 9;
+
+interface Call {
+  readonly at: Instant;
+  readonly inMs: number;
+}
 
 interface Waiter {
   called(link: Link, inMs: number): void;
@@ -73,15 +84,17 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
       const since = system.propose();
       const enough = Math.min(quorum, calling.length);
       const callers = new Set<Link>();
-      /** When to try although not everybody has called, going by each that did. */
-      const tryAt = new Map<Link, Instant>();
+      /** When each called, for when. */
+      const calls = new Map<Link, Call>();
+      /** For how long a key is kept that was given back, as far as is known. */
+      let keptMs = RESERVATION_MS;
       let wake: (() => void) | undefined;
 
       waiters.set(id, {
         called(link, inMs) {
           if (inMs === 0) callers.add(link);
-          const at = after(system.now(), inMs === 0 ? SETTLE_MS : inMs);
-          if (at < (tryAt.get(link) ?? Number.POSITIVE_INFINITY)) tryAt.set(link, at);
+          const before = calls.get(link);
+          if (before === undefined || inMs < before.inMs) calls.set(link, { at: system.now(), inMs });
           wake?.();
         },
       });
@@ -90,7 +103,7 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
         isExpected: (inLine) => calling.filter((link) => heard.has(link) && inLine(link)).length >= enough,
         ticket(waitsMs) {
           callers.clear();
-          tryAt.clear();
+          calls.clear();
           return { id, since, waitsMs };
         },
         pause(delayMs, interruption, gaveBack) {
@@ -106,9 +119,14 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
             const look = (): void => {
               const now = system.now();
               let at = until;
-              // What was given back calls at once: alone it says nothing new, and to ask for it again would go on for ever.
-              for (const [link, mayTryAt] of tryAt) if (mayTryAt < at && !gaveBack(link)) at = mayTryAt;
+              let isOwn = false;
+              for (const [link, { at: calledAt, inMs }] of calls) {
+                const own = gaveBack(link);
+                const tryAt = after(calledAt, inMs > 0 ? inMs : own ? keptMs : SETTLE_MS);
+                if (tryAt < at) [at, isOwn] = [tryAt, own];
+              }
               if (callers.size >= enough || now >= at) {
+                if (callers.size < enough && isOwn) keptMs = Math.min(2 * keptMs, KEPT_MS_MAX);
                 settle();
                 return;
               }

@@ -105,7 +105,12 @@ export type LineRecord = {
       readonly remainingMs: number;
     }
   /** Its lock was taken away: given back, or by an operator. */
-  | { readonly kind: "freed"; readonly key: string }
+  | {
+      readonly kind: "freed";
+      readonly key: string;
+      /** Whose ticket was given back with it, to be in line before the next one is called. */
+      readonly back?: { readonly who: string; readonly since: bigint; readonly waitsMs: number };
+    }
   | { readonly kind: "left"; readonly key: string; readonly who: string }
   /** An extension created a lock anew. */
   | { readonly kind: "recreated"; readonly key: string }
