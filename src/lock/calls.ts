@@ -3,7 +3,6 @@
  * Calls are advice and may be lost; a wait ends without them too, only later.
  */
 import type { Ticket } from "../backend.js";
-import { RESERVATION_MS } from "../engine/line.js";
 import { elapsedMs, after, type Instant, type System, type Timer } from "../engine/time.js";
 import type { Link } from "./link.js";
 import type { Interruption } from "./waiting.js";
@@ -37,11 +36,14 @@ export interface Standing {
 
 /** When some backends have called and others not, for how long to wait for those, in milliseconds. */
 const SETTLE_MS = 20;
+/** The second in line comes so much later than it was told, as its clock may be faster: it is told once. */
+const LATER = 1.1;
 /**
- * A backend that is given back a vote keeps the key for that waiter and calls it at once. Alone that says nothing new; it asks again
- * when the reservation ends, lest it lose its place, but less and less often: others may hold the lock for long.
+ * A backend that is given back a vote may keep the key for that very waiter, and calls it at once, which alone says nothing new: others
+ * may hold the lock for long. So it asks again less and less often; but it does, since only then a backend that has not known of a
+ * smaller ticket before turns to that one.
  */
-const KEPT_MS_MAX = 1_000;
+const AGAIN_MS_MAX = 1_000;
 const NAME_DIGITS = 9;
 
 interface Call {
@@ -86,8 +88,8 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
       const callers = new Set<Link>();
       /** When each called, for when. */
       const calls = new Map<Link, Call>();
-      /** For how long a key is kept that was given back, as far as is known. */
-      let keptMs = RESERVATION_MS;
+      /** How soon to ask again for what was given back. */
+      let againMs = SETTLE_MS;
       let wake: (() => void) | undefined;
 
       waiters.set(id, {
@@ -122,11 +124,11 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
               let isOwn = false;
               for (const [link, { at: calledAt, inMs }] of calls) {
                 const own = gaveBack(link);
-                const tryAt = after(calledAt, inMs > 0 ? inMs : own ? keptMs : SETTLE_MS);
+                const tryAt = after(calledAt, inMs > 0 ? LATER * inMs : own ? againMs : SETTLE_MS);
                 if (tryAt < at) [at, isOwn] = [tryAt, own];
               }
               if (callers.size >= enough || now >= at) {
-                if (callers.size < enough && isOwn) keptMs = Math.min(2 * keptMs, KEPT_MS_MAX);
+                if (callers.size < enough && isOwn) againMs = Math.min(2 * againMs, AGAIN_MS_MAX);
                 settle();
                 return;
               }

@@ -150,6 +150,10 @@ export interface LineBounds {
   readonly attemptMs: number;
   /** How many backends call those who wait. */
   readonly backends: number;
+  /** The longest that a key may be nobody's while somebody waits for it; undefined where that is not judged. */
+  readonly idleMsMax: number | undefined;
+  /** When what was wrong in the world ended, and with it what is judged of lines. */
+  readonly endedAtMs: number;
 }
 
 /** One world's history. */
