@@ -118,7 +118,6 @@ async function attemptUntilWon(
         ttlMs: options.ttlMs,
         deadlineMs,
         ticket,
-        yields: options.waitMs > 0,
         onHeldLate,
       });
       const stop = interruption.listen(() => attempt.abandon());

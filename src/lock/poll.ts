@@ -42,11 +42,6 @@ export interface AttemptRequest {
   readonly deadlineMs: number;
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
-  /**
-   * The wait goes on when it is lost: where somebody else has votes too, what it got is given back rather than kept until backends
-   * answer that have fallen silent. Two attempts that wait for each other would both wait for their whole deadline.
-   */
-  readonly yields?: boolean;
   /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
   readonly onHeldLate?: (link: Link) => void;
 }
@@ -181,7 +176,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function decide(): void {
     switch (verdict(round, system.now())) {
       case "pending":
-        if (request.yields === true && yielding === undefined && round.seats.includes("held")) yieldWhenDue();
+        if (yielding === undefined && round.seats.includes("held")) yieldWhenDue();
         return;
       case "won":
         // Once more by the clock that sees a suspend: it costs more, and only a win needs it.
@@ -195,7 +190,10 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     }
   }
 
-  /** Gives up when so many fall silent that the others cannot make it win. */
+  /**
+   * Where somebody else has votes too, what this attempt got is given back rather than kept until backends answer that have fallen
+   * silent: it is lost when the others cannot make it win. Two attempts that wait for each other would both wait for their whole deadline.
+   */
   function yieldWhenDue(): void {
     const now = system.now();
     const open = round.seats.filter((seat) => OPEN.has(seat)).length;

@@ -686,11 +686,11 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["standstill"],
     profile: "outvoted",
-    worlds: 400,
+    worlds: 3_000,
   },
   {
     name: "an attempt keeps its votes until silent backends answer",
-    edits: [{ file: "src/lock/acquire", find: "yields: options.waitMs > 0", put: "yields: false" }],
+    edits: [{ file: POLL, find: "yieldWhenDue();\n                return;", put: "return;" }],
     seenBy: ["standstill"],
     profile: "outvoted",
     worlds: 400,

@@ -500,7 +500,7 @@ export const INSIDE_PROFILES = {
     quorum: "majority",
     absent: true,
     // The first of all waits are ended by no call, since nobody has been called yet.
-    idleMsMax: 120,
+    idleMsMax: 160,
     // Many begin to wait at the same time.
     wallStepMs: 20,
     // A ticket that arrives behind the word that its wait is over costs a reservation.
@@ -508,7 +508,8 @@ export const INSIDE_PROFILES = {
     waitMs: [500, 1_000],
     kept: 0,
     usedUp: 0,
-    ttlMs: [200, 300],
+    // A request may be unanswered for a fifth of it, longer than a key may be nobody's.
+    ttlMs: [1_000, 1_200],
     clockSkewMs: 2,
     hopMsMax: 2,
     tailMs: 6,
