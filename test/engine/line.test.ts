@@ -162,6 +162,21 @@ describe("a key with a line", () => {
     }
   });
 
+  it("goes from a release with a ticket to whoever is first with that one in line", () => {
+    const ticket = { id: "a", since: 1n, waitsMs: 7_990 };
+    const locked = kept({ lock: LOCK, line: lineOf(B) });
+    const first = releaseKey(locked, { owner: "o", ticket }, NOW);
+    expect(first.answer).toBe("released");
+    expect(first.next?.line).toEqual({ waiting: [B], reserved: { id: "a", until: RESERVED_UNTIL } });
+    const later = releaseKey(locked, { owner: "o", ticket: { ...ticket, since: 3n } }, NOW);
+    expect(later.next?.line).toEqual({
+      waiting: [{ ...A, since: 3n }],
+      reserved: { id: "b", until: RESERVED_UNTIL },
+    });
+    const other = releaseKey(locked, { owner: "p", ticket }, NOW);
+    expect(other).toEqual({ answer: "not-owner", next: undefined });
+  });
+
   it("keeps nothing of a line that is empty", () => {
     const { next } = releaseKey(kept({ lock: LOCK, line: lineOf(A) }), { owner: "o" }, NOW);
     const granted = acquireKey(next, asks("p", "a"), NOW).next;
