@@ -52,7 +52,7 @@ export async function startServers(n) {
     started.push({
       port,
       freeze: () => process.kill(running.pid, "SIGSTOP"),
-      thaw: () => process.kill(running.pid, "SIGCONT"),
+      thaw: () => running.running() && process.kill(running.pid, "SIGCONT"),
       kill,
       /** With an empty memory, as it has no persistence. */
       revive: async () => {
