@@ -9,6 +9,7 @@
  * @property {number} faultRounds
  * @property {number} faultCycles
  * @property {readonly { contenders: number, holdMs: number }[]} contentions
+ * @property {readonly { contenders: number, holdMs: number }[]} outvoted
  * @property {number} contentionRounds
  * @property {number} contentionSeconds
  * @property {number} lossRounds
@@ -33,6 +34,10 @@ const full = {
   faultRounds: 1,
   faultCycles: 150,
   contentions: [
+    { contenders: 10, holdMs: 5 },
+    { contenders: 30, holdMs: 5 },
+  ],
+  outvoted: [
     { contenders: 10, holdMs: 5 },
     { contenders: 30, holdMs: 5 },
   ],
@@ -64,6 +69,12 @@ const long = {
     { contenders: 30, holdMs: 5 },
     { contenders: 50, holdMs: 5 },
   ],
+  outvoted: [
+    { contenders: 2, holdMs: 5 },
+    { contenders: 10, holdMs: 5 },
+    { contenders: 30, holdMs: 5 },
+    { contenders: 50, holdMs: 5 },
+  ],
   contentionRounds: 3,
   contentionSeconds: 6,
   leaseSeconds: 60,
@@ -82,6 +93,7 @@ const quick = {
   faultRounds: 1,
   faultCycles: 20,
   contentions: [{ contenders: 5, holdMs: 5 }],
+  outvoted: [{ contenders: 5, holdMs: 5 }],
   contentionRounds: 1,
   contentionSeconds: 2,
   lossRounds: 2,

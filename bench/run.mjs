@@ -8,7 +8,7 @@ import { loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { format } from "prettier";
-import { contention } from "./cases/contention.mjs";
+import { contention, outvoted } from "./cases/contention.mjs";
 import { faults } from "./cases/faults.mjs";
 import { outsideNode } from "./cases/outside-node.mjs";
 import { heldLeases, lossSignal, recovery } from "./cases/own.mjs";
@@ -22,6 +22,7 @@ import { startServers } from "./servers.mjs";
 const CASES = {
   uncontended,
   contention,
+  outvoted,
   heldLeases,
   // A server that was killed does not vote for a minute afterwards.
   faults,

@@ -44,6 +44,7 @@ export async function startServers(n) {
       return made;
     }
     const kill = async () => {
+      if (!running.running()) return;
       process.kill(running.pid, "SIGKILL");
       // Its handle does not keep this process alive; a timer does.
       for (let tries = 0; running.running() && tries < 500; tries++) await sleep(10);
@@ -51,7 +52,7 @@ export async function startServers(n) {
     started.push({
       port,
       freeze: () => process.kill(running.pid, "SIGSTOP"),
-      thaw: () => process.kill(running.pid, "SIGCONT"),
+      thaw: () => running.running() && process.kill(running.pid, "SIGCONT"),
       kill,
       /** With an empty memory, as it has no persistence. */
       revive: async () => {

@@ -67,7 +67,7 @@ export interface Quarantined {
 
 /** A waiter's place in the line for a key. Advice whom to let in first, never a right: see {@link BackendSession.watch}. */
 export interface Ticket {
-  /** Names the waiter among those of its locker. */
+  /** Digits that name the waiter. Of two that began at the same time the smaller text goes first, the same one on all backends. */
   readonly id: string;
   /** When its wait began, in microseconds of hybrid time; the smallest goes first. */
   readonly since: bigint;
@@ -192,7 +192,11 @@ export interface BackendSession {
   acquire(request: AcquireRequest): Promise<AcquireReply>;
   raise(request: RaiseRequest): Promise<RaiseReply>;
   extend(request: ExtendRequest): Promise<ExtendReply>;
-  release(key: string, owner: string): Promise<ReleaseReply>;
+  /**
+   * `ticket` is that of a lost attempt whose wait goes on. Where this frees a lock, it stands in line again *before* the backend
+   * decides for whom it keeps the key; nowhere else, and not at a backend that wakes nobody.
+   */
+  release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply>;
   /** Deletes the lock whoever owns it, and keeps the counter. Resolves to whether there was one. */
   forceRelease(key: string): Promise<boolean>;
   inspect(key: string): Promise<KeyRecord>;

@@ -1,7 +1,8 @@
 /** Several processes on one key over three servers: who gets it, after how long, and what a hand-over costs. */
 import { fork } from "node:child_process";
 import { inTurns, median, quantile } from "../measure.mjs";
-import { SUBJECTS } from "../subjects.mjs";
+import { startServers } from "../servers.mjs";
+import { createSubject, SUBJECTS } from "../subjects.mjs";
 
 const PEERS = SUBJECTS.filter((name) => name !== "bare fan-out");
 const THINK_MS = 50;
@@ -35,6 +36,54 @@ export async function contention(plan, servers) {
     plan.tell(`${contenders} processes on one key, holds of ${holdMs} ms: done`);
   }
   return rows;
+}
+
+/** What may be wrong with the third of three servers, so that both others must agree on every hold. */
+const ABSENT = {
+  "all vote": async () => undefined,
+  "one down": (third) => third.kill(),
+  "one hangs": async (third) => third.freeze(),
+  "one in quarantine": async (third) => {
+    await third.kill();
+    await third.revive();
+  },
+};
+
+/** This library alone, beside itself with three that vote. On servers of its own: what was killed does not vote for a minute. */
+export async function outvoted(plan) {
+  const hows = Object.keys(ABSENT);
+  const rows = [];
+  for (const { contenders, holdMs } of plan.outvoted) {
+    const runs = await inTurns(hows, plan.contentionRounds, async (how, round) =>
+      round === 0 ? undefined : outvote(how, { contenders, holdMs, seconds: plan.contentionSeconds }),
+    );
+    for (const how of hows) {
+      const of = (field) => median(runs[how].map((run) => run[field]));
+      const fields = ["holdsPerSecond", "waitP50", "unfairness", "handOverP50", "handOverP99", "commands"];
+      const figures = Object.fromEntries(fields.map((field) => [field, of(field)]));
+      rows.push({ contenders, holdMs, how, ...figures });
+    }
+    plan.tell(`${contenders} processes on one key while one of three does not vote: done`);
+  }
+  return rows;
+}
+
+async function outvote(how, { contenders, holdMs, seconds }) {
+  const servers = await startServers(3);
+  const [, , third] = servers.list;
+  const ports = servers.list.map(({ port }) => port);
+  // A new deployment starts when all three answer.
+  const first = await createSubject("quorum-lock", ports, { waitMs: 5_000 });
+  try {
+    await ABSENT[how](third);
+    const silent = { ...third, commands: async () => 0 };
+    const trio = [...servers.list.slice(0, 2), how === "all vote" ? third : silent];
+    return await contend({ name: "quorum-lock", contenders, holdMs, trio, seconds });
+  } finally {
+    third.thaw();
+    await first.close();
+    await servers.stop();
+  }
 }
 
 async function contend({ name, contenders, holdMs, trio, seconds }) {

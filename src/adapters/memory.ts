@@ -22,6 +22,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   StatusReply,
+  Ticket,
 } from "../backend.js";
 import {
   markBootstrapped,
@@ -203,8 +204,9 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         return { kind: kind === "quarantined" ? "not-owner" : kind, identity: identityOf(current) };
       },
 
-      async release(key: string, owner: string): Promise<ReleaseReply> {
-        const reply = step(key, (kept, context) => releaseKey(kept, owner, context));
+      async release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply> {
+        const waiter = ticket && { ...ticket, id: caller.address(ticket.id) };
+        const reply = step(key, (kept, context) => releaseKey(kept, { owner, ticket: waiter }, context));
         if (reply === "released") callers.freed(entries.get(key)?.line);
         return reply;
       },

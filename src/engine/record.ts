@@ -177,14 +177,18 @@ export function extendKey(
   return { answer: "recreated", next: written(healed, counter, { ...context, line }) };
 }
 
-/** No lock, where it was this owner's; the counter stays, and the key is kept for the first in line. */
+/**
+ * No lock, where it was this owner's; the counter stays, and the key is kept for the first in line. A ticket is back in line before
+ * that is decided.
+ */
 export function releaseKey(
   kept: KeptKey | undefined,
-  owner: string,
+  { owner, ticket }: { readonly owner: string; readonly ticket?: Waiter | undefined },
   context: RecordContext,
 ): Step<"released" | "not-owner"> {
-  const { lock, counter, line } = keptNow(kept, context.now);
+  const { lock, counter, line: before } = keptNow(kept, context.now);
   if (lock?.owner !== owner) return { answer: "not-owner", next: undefined };
+  const line = ticket === undefined ? before : joined(before, ticket, context);
   return { answer: "released", next: freed({ counter, line }, context) };
 }
 

@@ -157,10 +157,11 @@ async function attemptUntilWon(
         // Once more at once, to stand in line.
         if (standing !== undefined) continue;
       }
-      const called = standing?.isExpected(votedAs("held", outcome.votes)) === true;
+      // What was granted was given back with the ticket, and what was not answered will be.
+      const called = standing?.isExpected(mayStand(outcome.votes)) === true;
       const pauseMs = Math.min(pauseAfter(context, outcome.round, { attempts, called }), longest);
       if (standing === undefined) await pause(system, pauseMs, interruption);
-      else await standing.pause(pauseMs, interruption);
+      else await standing.pause(pauseMs, interruption, outcome.gaveBack);
     }
   } finally {
     standing?.leave(inLine);
@@ -170,6 +171,13 @@ async function attemptUntilWon(
 function anywhere(_link: Link): boolean {
   return true;
 }
+
+/** Where the ticket of a lost attempt stands in line, or will as soon as what was sent is executed. */
+function mayStand(votes: readonly VoteReport[]): (link: Link) => boolean {
+  return ({ index }) => STANDING.has(votes[index]?.vote);
+}
+
+const STANDING: ReadonlySet<VoteReport["vote"] | undefined> = new Set(["held", "granted", "no-answer"]);
 
 function votedAs(vote: VoteReport["vote"], votes: readonly VoteReport[]): (link: Link) => boolean {
   return ({ index }) => votes[index]?.vote === vote;

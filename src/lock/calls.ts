@@ -25,14 +25,31 @@ export interface Standing {
    * all of those have called this locker before, so that their calls are known to arrive.
    */
   isExpected(inLine: (link: Link) => boolean): boolean;
-  /** Resolves when enough backends called, after `delayMs`, or when it is interrupted. */
-  pause(delayMs: number, interruption: Interruption): Promise<void>;
+  /**
+   * Resolves when enough backends called, or a little after one did that had not just been given back a vote by the attempt
+   * before; after `delayMs`, or when it is interrupted.
+   */
+  pause(delayMs: number, interruption: Interruption, gaveBack: (link: Link) => boolean): Promise<void>;
   /** Waits no more; the backends `at` those places are told. May be repeated for others. */
   leave(at: (link: Link) => boolean): void;
 }
 
 /** When some backends have called and others not, for how long to wait for those, in milliseconds. */
 const SETTLE_MS = 20;
+/** The second in line comes so much later than it was told, as its clock may be faster: it is told once. */
+const LATER = 1.1;
+/**
+ * A backend that is given back a vote may keep the key for that very waiter, and calls it at once, which alone says nothing new: others
+ * may hold the lock for long. So it asks again less and less often; but it does, since only then a backend that has not known of a
+ * smaller ticket before turns to that one.
+ */
+const AGAIN_MS_MAX = 1_000;
+const NAME_DIGITS = 9;
+
+interface Call {
+  readonly at: Instant;
+  readonly inMs: number;
+}
 
 interface Waiter {
   called(link: Link, inMs: number): void;
@@ -46,6 +63,8 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
   let stops: readonly (() => void)[] = [];
   let listening = false;
   let tickets = 0;
+  /** Of this locker among all. It decides between waits that began at the same time, alike on all backends, lest they prefer different ones for ever. */
+  const name = String(Math.floor(system.random() * 10 ** NAME_DIGITS)).padStart(NAME_DIGITS, "0");
 
   function listen(): void {
     if (listening) return;
@@ -63,19 +82,21 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
     stand(key: string): Standing | undefined {
       if (calling.length === 0) return undefined;
       listen();
-      const id = String(++tickets);
+      const id = `${name}${++tickets}`;
       const since = system.propose();
       const enough = Math.min(quorum, calling.length);
       const callers = new Set<Link>();
-      /** When to try although not everybody has called. */
-      let tryAt: Instant | undefined;
+      /** When each called, for when. */
+      const calls = new Map<Link, Call>();
+      /** How soon to ask again for what was given back. */
+      let againMs = SETTLE_MS;
       let wake: (() => void) | undefined;
 
       waiters.set(id, {
         called(link, inMs) {
           if (inMs === 0) callers.add(link);
-          const at = after(system.now(), inMs === 0 ? SETTLE_MS : inMs);
-          if (tryAt === undefined || at < tryAt) tryAt = at;
+          const before = calls.get(link);
+          if (before === undefined || inMs < before.inMs) calls.set(link, { at: system.now(), inMs });
           wake?.();
         },
       });
@@ -84,10 +105,10 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
         isExpected: (inLine) => calling.filter((link) => heard.has(link) && inLine(link)).length >= enough,
         ticket(waitsMs) {
           callers.clear();
-          tryAt = undefined;
+          calls.clear();
           return { id, since, waitsMs };
         },
-        pause(delayMs, interruption) {
+        pause(delayMs, interruption, gaveBack) {
           const until = after(system.now(), delayMs);
           return new Promise((resolve) => {
             let timer: Timer | undefined;
@@ -99,8 +120,15 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
             };
             const look = (): void => {
               const now = system.now();
-              const at = tryAt !== undefined && tryAt < until ? tryAt : until;
+              let at = until;
+              let isOwn = false;
+              for (const [link, { at: calledAt, inMs }] of calls) {
+                const own = gaveBack(link);
+                const tryAt = after(calledAt, inMs > 0 ? LATER * inMs : own ? againMs : SETTLE_MS);
+                if (tryAt < at) [at, isOwn] = [tryAt, own];
+              }
               if (callers.size >= enough || now >= at) {
+                if (callers.size < enough && isOwn) againMs = Math.min(2 * againMs, AGAIN_MS_MAX);
                 settle();
                 return;
               }

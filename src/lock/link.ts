@@ -3,7 +3,7 @@
  * reach the backend (a release after a lost reply, a join) is owed and sent again until it was answered.
  */
 import type { Backend, BackendIdentity, BackendSession, Deployment } from "../backend.js";
-import type { Instant, System, Timer } from "../engine/time.js";
+import { elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
 import { BackendError, type BackendErrorCode } from "../errors.js";
 import type { Reporter } from "./events.js";
 import { createSilence } from "./silence.js";
@@ -11,6 +11,10 @@ import { createSilence } from "./silence.js";
 /** So many debts are remembered; beyond it the oldest is dropped, which its TTL makes harmless. */
 const DEBTS_MAX = 1_024;
 const DEBTS_AT_ONCE = 16;
+/** No answer is unusually late before that, in milliseconds. */
+const UNUSUAL_MS = 100;
+/** By how much what a backend took at its slowest fades with every answer. */
+const FADING = 0.95;
 const REPAY_DELAY_MS_MIN = 50;
 const REPAY_DELAY_MS_MAX = 1_000;
 /** Faults that concern one key and say nothing of the backend. */
@@ -55,6 +59,11 @@ export interface Link {
   watch(listener: (ticket: string, inMs: number) => void): () => void;
   /** How many requests are unanswered. */
   inFlight(): number;
+  /**
+   * In how many milliseconds from `now` it will have owed an answer for unusually long: {@link UNUSUAL_MS}, and twice what it took
+   * of late. Not positive when it has. Advice: a process that was stalled has not read what is there.
+   */
+  unusualInMs(now: Instant): number;
   /** Sends what is owed once more and closes the session; bounded by `withinMs`. */
   close(withinMs: number): Promise<void>;
 }
@@ -79,6 +88,9 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   let inFlight = 0;
   /** Who waits for the answers to all that is in flight. */
   let whenAnswered: (() => void) | undefined;
+  /** When the first request was sent behind the last answer. */
+  let owedSince: Instant | undefined;
+  let slowMs = 0;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -96,11 +108,16 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       return;
     }
     silence.sent();
+    owedSince ??= system.now();
     inFlight++;
     attempt(call).then(
       (reply) => {
         landed();
         silence.answered();
+        if (owedSince !== undefined) {
+          slowMs = Math.max(elapsedMs(owedSince, system.now()), FADING * slowMs);
+          owedSince = undefined;
+        }
         silentFault = undefined;
         if (healthy !== true) becameHealthy();
         try {
@@ -221,6 +238,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     calls: session.watch !== undefined,
     watch: (listener) => session.watch?.(listener) ?? (() => undefined),
     inFlight: () => inFlight,
+    unusualInMs: (now) =>
+      Math.max(UNUSUAL_MS, 2 * slowMs) - (owedSince === undefined ? 0 : elapsedMs(owedSince, now)),
     async close(withinMs: number): Promise<void> {
       if (closed) return;
       const owing = inFlight > 0 || debts.size > 0;

@@ -15,8 +15,9 @@ import {
   verdict,
   type RaiseVote,
   type Round,
+  type Seat,
 } from "../engine/round.js";
-import { after, elapsedMs, type Instant, type System } from "../engine/time.js";
+import { after, elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
@@ -64,6 +65,8 @@ export type AttemptOutcome =
       readonly kind: "lost";
       readonly round: Round;
       readonly votes: readonly VoteReport[];
+      /** Whether a backend is known by now to have granted, so that its vote was given back. */
+      readonly gaveBack: (link: Link) => boolean;
       /** Why nothing may be granted to this locker at all. */
       readonly problem: QuorumLockError | undefined;
     };
@@ -96,6 +99,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   let won = false;
   /** Set when it was lost: a grant that still comes in is released. */
   let lost = false;
+  let abandoned = false;
+  let yielding: Timer | undefined;
 
   const outcome = new Promise<AttemptOutcome>((resolve) => {
     settle = resolve;
@@ -173,6 +178,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   function decide(now: Instant): void {
     switch (verdict(round, now)) {
       case "pending":
+        if (yielding === undefined && round.seats.includes("held")) yieldWhenDue();
         return;
       case "won":
         // Once more by the clock that sees a suspend: it costs more, and only a win needs it.
@@ -184,6 +190,30 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
         if (contact.mayStart() && onlyQuarantined(round)) return;
         lose();
     }
+  }
+
+  /**
+   * Where somebody else has votes too, what this attempt got is given back rather than kept until backends answer that have fallen
+   * silent: it is lost when the others cannot make it win. Two attempts that wait for each other would both wait for their whole deadline.
+   */
+  function yieldWhenDue(): void {
+    const now = system.now();
+    const open = round.seats.filter((seat) => OPEN.has(seat)).length;
+    const silentInMs = links
+      .filter(({ index }) => round.seats[index] === "waiting")
+      .map((link) => link.unusualInMs(now))
+      .sort((a, b) => a - b);
+    const dueInMs = silentInMs[open - quorum.quorum];
+    // A raise is on its way to each of those that granted: they answer.
+    if (dueInMs === undefined) return;
+    if (dueInMs <= 0) {
+      lose();
+      return;
+    }
+    yielding = system.startTimer("work", dueInMs, () => {
+      yielding = undefined;
+      if (settle !== undefined) decide(system.now());
+    });
   }
 
   function win(): void {
@@ -207,7 +237,11 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     const votes = reports();
     const final = round;
     for (const index of toRelease(round)) release(index);
-    finish({ kind: "lost", round: final, votes, problem: contact.problem() });
+    const gaveBack = ({ index }: Link): boolean => {
+      const answer = answers[index];
+      return !(answer instanceof BackendError) && answer?.kind === "granted";
+    };
+    finish({ kind: "lost", round: final, votes, gaveBack, problem: contact.problem() });
   }
 
   /** Behind the acquire on the same connection; owed where it is not answered, since the acquire may come later. */
@@ -216,8 +250,9 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     if (link === undefined) return;
     const answer = answers[index];
     if (answer instanceof BackendError && answer.effect === "none") return;
+    const ticket = abandoned ? undefined : ticketNow();
     link.send(
-      (session) => session.release(key, owner),
+      (session) => session.release(key, owner, ticket),
       (reply) => {
         if (reply === "not-owner") releaseDenied(system, claim, link);
       },
@@ -225,8 +260,17 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     );
   }
 
+  /** The waiter's place in line, which goes with what a lost attempt gives back: it has it again before the next one is called. */
+  function ticketNow(): Ticket | undefined {
+    const { ticket } = request;
+    if (ticket === undefined) return undefined;
+    const waitsMs = ticket.waitsMs - elapsedMs(startedAt, system.now());
+    return waitsMs > 0 ? { ...ticket, waitsMs } : undefined;
+  }
+
   function finish(result: AttemptOutcome): void {
     deadline?.cancel();
+    if (yielding !== undefined) system.cancelTimer(yielding);
     settle?.(result);
     settle = undefined;
   }
@@ -259,12 +303,16 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   return {
     outcome,
     abandon(): void {
-      if (settle !== undefined) lose();
+      if (settle === undefined) return;
+      abandoned = true;
+      lose();
     },
   };
 }
 
 const FAULT = { kind: "fault" } as const;
+/** Those that may still count. */
+const OPEN: ReadonlySet<Seat> = new Set(["waiting", "granted", "behind", "raising", "known"]);
 
 function onlyQuarantined(round: Round): boolean {
   return (

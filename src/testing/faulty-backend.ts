@@ -205,7 +205,7 @@ export function faulty(backend: Backend, options: FaultyOptions = {}): FaultyBac
       acquire: (request) => call("acquire", () => inner.acquire(request)),
       raise: (request) => call("raise", () => inner.raise(request)),
       extend: (request) => call("extend", () => inner.extend(request)),
-      release: (key, owner) => call("release", () => inner.release(key, owner)),
+      release: (key, owner, ticket) => call("release", () => inner.release(key, owner, ticket)),
       forceRelease: (key) => call("forceRelease", () => inner.forceRelease(key)),
       inspect: (key) => call("inspect", () => inner.inspect(key)),
       status: () => call("status", () => inner.status()),

@@ -121,6 +121,11 @@ export const BREAKS = {
   "leaving drops the reservation only": "the next is not called",
   "the second is not told": "waits for an event that never comes",
   "forced release calls nobody": "but frees the lock",
+  "a second release says released": "of what is free already",
+  "a release forgets its ticket": "who lost has lost its turn, too",
+  "a release calls before its ticket stands": "the key is kept for a later one",
+  "a release of nothing stands in line": "who has gone is called",
+  "a tie goes to the elder session": "each backend prefers another waiter",
   "examine frees locks": "a look that changes something",
   "close forgets": "as if the session owned the store",
 } as const;

@@ -92,6 +92,10 @@ const OUT_OF_REACH: Partial<Record<Break, string>> = {
   "leaving drops the reservation only": "nobody stands in line",
   "the second is not told": "nobody stands in line",
   "forced release calls nobody": "nobody stands in line",
+  "a release forgets its ticket": "nobody stands in line",
+  "a release calls before its ticket stands": "nobody stands in line",
+  "a release of nothing stands in line": "nobody stands in line",
+  "a tie goes to the elder session": "nobody stands in line",
   "examine frees locks": "nothing is examined",
 };
 

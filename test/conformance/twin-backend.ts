@@ -89,6 +89,7 @@ export function twinBackend(
     session: object;
   }
   let waiting: Waiting[] = [];
+  const sessions: object[] = [];
   let keptFree: { key: string; id: string; session: object; until: number }[] = [];
   let watchers: { session: object; call: Call }[] = [];
 
@@ -102,10 +103,17 @@ export function twinBackend(
     for (const each of watchers) if (each.session === session) each.call(id, inMs);
   }
 
+  function goesFirst(a: Waiting, b: Waiting): boolean {
+    if (a.since !== b.since) return a.since < b.since;
+    if (is("a tie goes to the elder session"))
+      return sessions.indexOf(a.session) < sessions.indexOf(b.session);
+    return a.id < b.id;
+  }
+
   function callNext(key: string): void {
     const line = waiting
       .filter((each) => each.key === key)
-      .sort((a, b) => (a.since < b.since ? -1 : 1) * (is("tickets in any order") ? -1 : 1));
+      .sort((a, b) => (goesFirst(a, b) ? -1 : 1) * (is("tickets in any order") ? -1 : 1));
     const [first, second] = line;
     keptFree = keptFree.filter((each) => each.key !== key);
     if (first === undefined) return;
@@ -117,6 +125,7 @@ export function twinBackend(
 
   function open(deployment: Deployment): BackendSession {
     const self = {};
+    sessions.push(self);
     let cached: Mark | undefined;
 
     function use(row: Row): void {
@@ -285,19 +294,31 @@ export function twinBackend(
         return { kind: "recreated", identity };
       },
 
-      async release(key, owner) {
+      async release(key, owner, ticket) {
         const row = rowOf(key);
         if (is("survivor not released") && mark !== undefined && mark.until > clock.nowMs())
           return "not-owner";
         const there = live(row) || (is("release ignores expiry") && row.locked);
         if (!row.locked && row.F === 0n && is("release of nothing says released")) return "released";
+        if (!row.locked && row.owner === owner && is("a second release says released")) return "released";
+        const standing = (): void => {
+          if (ticket === undefined) return;
+          waiting = waiting.filter(
+            (each) => each.key !== key || each.session !== self || each.id !== ticket.id,
+          );
+          waiting.push({ key, id: ticket.id, since: ticket.since, session: self });
+        };
+        if (is("a release of nothing stands in line")) standing();
         if (!there || (row.owner !== owner && !is("release by anybody"))) return "not-owner";
         if (is("release frees all keys")) for (const each of rows) each.locked = false;
         if (is("release does nothing")) return "released";
         row.locked = false;
         if (is("release drops the counter")) row.F = 0n;
         if (!is("retention not renewed by release")) use(row);
+        if (!is("a release forgets its ticket") && !is("a release calls before its ticket stands"))
+          standing();
         callNext(key);
+        if (is("a release calls before its ticket stands")) standing();
         return "released";
       },
 

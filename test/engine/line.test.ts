@@ -145,7 +145,7 @@ describe("a key with a line", () => {
 
   it("goes from a release to the first in line: held to all others, granted to that ticket, which leaves the line", () => {
     for (const { next } of [
-      releaseKey(kept({ lock: LOCK, line: lineOf(A, B) }), "o", NOW),
+      releaseKey(kept({ lock: LOCK, line: lineOf(A, B) }), { owner: "o" }, NOW),
       forceReleaseKey(kept({ lock: LOCK, line: lineOf(A, B) }), NOW),
     ]) {
       expect(next?.lock).toBeUndefined();
@@ -162,15 +162,30 @@ describe("a key with a line", () => {
     }
   });
 
+  it("goes from a release with a ticket to whoever is first with that one in line", () => {
+    const ticket = { id: "a", since: 1n, waitsMs: 7_990 };
+    const locked = kept({ lock: LOCK, line: lineOf(B) });
+    const first = releaseKey(locked, { owner: "o", ticket }, NOW);
+    expect(first.answer).toBe("released");
+    expect(first.next?.line).toEqual({ waiting: [B], reserved: { id: "a", until: RESERVED_UNTIL } });
+    const later = releaseKey(locked, { owner: "o", ticket: { ...ticket, since: 3n } }, NOW);
+    expect(later.next?.line).toEqual({
+      waiting: [{ ...A, since: 3n }],
+      reserved: { id: "b", until: RESERVED_UNTIL },
+    });
+    const other = releaseKey(locked, { owner: "p", ticket }, NOW);
+    expect(other).toEqual({ answer: "not-owner", next: undefined });
+  });
+
   it("keeps nothing of a line that is empty", () => {
-    const { next } = releaseKey(kept({ lock: LOCK, line: lineOf(A) }), "o", NOW);
+    const { next } = releaseKey(kept({ lock: LOCK, line: lineOf(A) }), { owner: "o" }, NOW);
     const granted = acquireKey(next, asks("p", "a"), NOW).next;
     expect(granted).toEqual({
       lock: { owner: "p", fence: 20n, expiresAt: 1_110 },
       counter: 20n,
       forgetAt: 1_510,
     });
-    expect(releaseKey(granted, "p", NOW).next).not.toHaveProperty("line");
+    expect(releaseKey(granted, { owner: "p" }, NOW).next).not.toHaveProperty("line");
   });
 
   it("is free for everybody when its lock ended by itself or the reservation is over, and keeps those who wait", () => {
@@ -185,7 +200,7 @@ describe("a key with a line", () => {
     expect(raiseKey(reserved, { owner: "a", fence: 7n, token: 9n }, NOW).answer).toBe("refused");
     const extend = { owner: "p", ttlMs: 100, token: 9n, mayHeal: true, quarantined: false };
     expect(extendKey(reserved, extend, NOW)).toEqual({ answer: "not-owner", next: undefined });
-    expect(releaseKey(reserved, "a", NOW).answer).toBe("not-owner");
+    expect(releaseKey(reserved, { owner: "a" }, NOW).answer).toBe("not-owner");
     expect(forceReleaseKey(reserved, NOW)).toEqual({ answer: false, next: undefined });
   });
 

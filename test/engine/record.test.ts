@@ -142,11 +142,11 @@ describe("an extend", () => {
 describe("what ends a lock", () => {
   it("is its owner's release; the counter stays", () => {
     const next = { lock: undefined, counter: 9n, forgetAt: FORGET_AT };
-    expect(releaseKey(LIVE, "a", NOW)).toEqual({ answer: "released", next });
+    expect(releaseKey(LIVE, { owner: "a" }, NOW)).toEqual({ answer: "released", next });
     for (const kept of [ENDED, FREE, undefined]) {
-      expect(releaseKey(kept, "a", NOW)).toEqual({ answer: "not-owner", next: undefined });
+      expect(releaseKey(kept, { owner: "a" }, NOW)).toEqual({ answer: "not-owner", next: undefined });
     }
-    expect(releaseKey(LIVE, "b", NOW)).toEqual({ answer: "not-owner", next: undefined });
+    expect(releaseKey(LIVE, { owner: "b" }, NOW)).toEqual({ answer: "not-owner", next: undefined });
   });
 
   it("is a forced release, whoever has it; the counter stays", () => {

@@ -1,10 +1,15 @@
 /** Waiting: who comes first goes first, in one locker and across processes, and nobody asks again and again. */
 import { describe, expect, it } from "vitest";
 import { QuorumLockError, type Lease, type LockHeldError } from "../../src/index.js";
-import { createStage, type Client, type Stage } from "./stage.js";
+import { ANY_DEPLOYMENT, createStage, type Client, type Stage } from "./stage.js";
 
 const DELAY = { toMs: [1, 1], backMs: [1, 1] } as const;
 const ROUND_TRIP_MS = 2;
+const FAR = { toMs: [4, 5], backMs: [4, 5] } as const;
+const FAR_ROUND_TRIP_MS = 10;
+const TURNS = 10;
+/** The first of them meet backends of which nobody knows yet that they are silent. */
+const SETTLING_MS = 400;
 
 /** So many processes on one world, each with links of a millisecond in each direction. */
 function processes(stage: Stage, count: number, options: Parameters<Stage["client"]>[0] = {}): Client[] {
@@ -229,5 +234,50 @@ describe("waiters of several processes", () => {
     await stage.wait(held.release());
     const maybe = await stage.wait(other.locker.tryAcquire("k"));
     expect(maybe.acquired).toBe(true);
+  });
+
+  it.each([
+    ["there are only as many", 2, 0],
+    ["one of three is down", 3, 1],
+    ["one of three hangs", 3, 2],
+  ] as const)(
+    "have a turn in a few round trips each where all backends that vote must agree, and each is nearer to some of them: %s",
+    async (_what, n, gone) => {
+      const stage = createStage({ n });
+      const clients = processes(stage, 8);
+      await warmUp(stage, clients);
+      for (const [i, { links }] of clients.entries()) {
+        links[i % 2]?.setDelay(FAR);
+        if (gone === 1) links[2]?.kill();
+        if (gone === 2) links[2]?.hang();
+      }
+      const before = acquires(clients);
+      const rounds = clients.map(async ({ locker }) => {
+        for (let i = 0; i < TURNS; i++) await (await locker.acquire("k")).release();
+      });
+      const turns = clients.length * TURNS;
+      expect(await stage.lasting(Promise.all(rounds))).toBeLessThan(
+        turns * 3 * FAR_ROUND_TRIP_MS + SETTLING_MS,
+      );
+      expect((acquires(clients) - before) / turns).toBeLessThan(4 * n);
+    },
+  );
+
+  it("ask now and then only while somebody else has the lock on the other backends for long", async () => {
+    const stage = createStage();
+    const clients = processes(stage, 3) as [Client, Client, Client];
+    await warmUp(stage, clients);
+    const [holder, first, second] = clients;
+    const lease = await stage.wait(holder.locker.acquire("k"));
+    // The holder's lock is gone on one of three: whoever waits is granted there, and gives it back, and is called.
+    await stage.memories[0]?.open(ANY_DEPLOYMENT).forceRelease("k");
+    const before = acquires(clients);
+    const waits = [first, second].map((client) => client.locker.acquire("k"));
+    await stage.time.advance(5_000);
+    expect((acquires(clients) - before) / 3).toBeLessThan(40);
+    void lease.release();
+    const next = await stage.wait(waits[0] as Promise<Lease>);
+    await stage.wait(next.release());
+    await stage.wait(waits[1] as Promise<Lease>);
   });
 });

@@ -105,7 +105,12 @@ export type LineRecord = {
       readonly remainingMs: number;
     }
   /** Its lock was taken away: given back, or by an operator. */
-  | { readonly kind: "freed"; readonly key: string }
+  | {
+      readonly kind: "freed";
+      readonly key: string;
+      /** Whose ticket was given back with it, to be in line before the next one is called. */
+      readonly back?: { readonly who: string; readonly since: bigint; readonly waitsMs: number };
+    }
   | { readonly kind: "left"; readonly key: string; readonly who: string }
   /** An extension created a lock anew. */
   | { readonly kind: "recreated"; readonly key: string }
@@ -145,6 +150,10 @@ export interface LineBounds {
   readonly attemptMs: number;
   /** How many backends call those who wait. */
   readonly backends: number;
+  /** The longest that a key may be nobody's while somebody waits for it; undefined where that is not judged. */
+  readonly idleMsMax: number | undefined;
+  /** When what was wrong in the world ended, and with it what is judged of lines. */
+  readonly endedAtMs: number;
 }
 
 /** One world's history. */

@@ -2,7 +2,7 @@
  * Writes what happens to the lines of waiters: what each backend executed, in the order in which it did, whom it called, and
  * what the waiters made of it. Sees messages only, never the inside of a backend or a locker.
  */
-import type { AcquireReply, AcquireRequest } from "../../src/backend.js";
+import type { AcquireReply, AcquireRequest, Ticket } from "../../src/backend.js";
 import type { LineRecord, WaiterRecord, WakeRecord } from "./history.js";
 import type { Kernel } from "./kernel.js";
 import type { SimProcess } from "./process.js";
@@ -45,8 +45,10 @@ interface Waiter {
   readonly record: WaiterRecord;
   readonly process: SimProcess;
   owner: string;
-  /** When it first heard in this attempt, or in the pause behind it, that it may try. */
-  calledAtMs: number | undefined;
+  /** The connections over which this attempt gave back what it got: each is called at once, which alone is no news. */
+  readonly gaveBackTo: Set<string>;
+  /** When it first heard in this attempt, or in the pause behind it, that it may try; by the connection. */
+  readonly calledAtMs: Map<string, number>;
 }
 
 export function createLineLog(kernel: Kernel): LineLog {
@@ -59,9 +61,11 @@ export function createLineLog(kernel: Kernel): LineLog {
   const all: WaiterRecord[] = [];
 
   function wake(name: string, waiter: Waiter, atMs: number): void {
-    const { calledAtMs, process } = waiter;
-    waiter.calledAtMs = undefined;
-    if (calledAtMs === undefined || process.disturbedUntilMs() >= calledAtMs) return;
+    const { process, gaveBackTo } = waiter;
+    const heard = [...waiter.calledAtMs].flatMap(([by, at]) => (gaveBackTo.has(by) ? [] : [at]));
+    const calledAtMs = Math.min(...heard);
+    waiter.calledAtMs.clear();
+    if (heard.length === 0 || process.disturbedUntilMs() >= calledAtMs) return;
     wakes.push({ waiter: name, calledAtMs, triedAtMs: atMs });
   }
 
@@ -82,11 +86,18 @@ export function createLineLog(kernel: Kernel): LineLog {
         goneAtMs: Number.POSITIVE_INFINITY,
       };
       all.push(record);
-      waiters.set(name, { record, process: caller.process, owner, calledAtMs: undefined });
+      waiters.set(name, {
+        record,
+        process: caller.process,
+        owner,
+        gaveBackTo: new Set(),
+        calledAtMs: new Map(),
+      });
     } else if (known.owner !== owner) {
       known.owner = owner;
       known.record.owners.push(owner);
       wake(name, known, atMs);
+      known.gaveBackTo.clear();
     }
   }
 
@@ -147,7 +158,12 @@ export function createLineLog(kernel: Kernel): LineLog {
           return;
         }
         case "release":
-          if (value === "released") records.push({ atMs, memory, kind: "freed", key: args[0] as string });
+          if (value === "released") {
+            const [key, , ticket] = args as readonly [string, string, Ticket?];
+            records.push({ atMs, memory, kind: "freed", key, ...backIn(caller, ticket) });
+            if (ticket !== undefined)
+              waiters.get(`${caller.locker} ${ticket.id}`)?.gaveBackTo.add(caller.connection);
+          }
           return;
         case "forceRelease":
           if (value === true) records.push({ atMs, memory, kind: "freed", key: args[0] as string });
@@ -173,7 +189,8 @@ export function createLineLog(kernel: Kernel): LineLog {
 
     heard(caller: Caller, { ticket, inMs }): void {
       const waiter = waiters.get(`${caller.locker} ${ticket}`);
-      if (waiter !== undefined && inMs === 0) waiter.calledAtMs ??= caller.process.atMs();
+      if (waiter === undefined || inMs !== 0 || waiter.calledAtMs.has(caller.connection)) return;
+      waiter.calledAtMs.set(caller.connection, caller.process.atMs());
     },
 
     end(): void {
@@ -188,6 +205,12 @@ export function createLineLog(kernel: Kernel): LineLog {
     waiters: () => all,
     wakes: () => wakes,
   };
+}
+
+function backIn(caller: Caller, ticket: Ticket | undefined): Partial<Extract<LineRecord, { kind: "freed" }>> {
+  if (ticket === undefined) return {};
+  const { id, since, waitsMs } = ticket;
+  return { back: { who: `${caller.connection} ${id}`, since, waitsMs } };
 }
 
 const NOT_HELD = [0, false] as const;

@@ -669,6 +669,33 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 150,
   },
   {
+    name: "what a lost attempt gives back does not name its ticket",
+    edits: [{ file: POLL, find: "abandoned ? undefined : ticketNow()", put: "undefined" }],
+    seenBy: ["standstill"],
+    profile: "outvoted",
+    worlds: 400,
+  },
+  {
+    name: "backends order those who began to wait in the same millisecond by their own clocks",
+    edits: [
+      {
+        file: LINE,
+        find: "return a.id < b.id ? -1 : 1;",
+        put: "return a.until < b.until ? -1 : 1;",
+      },
+    ],
+    seenBy: ["standstill"],
+    profile: "outvoted",
+    worlds: 3_000,
+  },
+  {
+    name: "an attempt keeps its votes until silent backends answer",
+    edits: [{ file: POLL, find: "yieldWhenDue();\n                return;", put: "return;" }],
+    seenBy: ["standstill"],
+    profile: "outvoted",
+    worlds: 400,
+  },
+  {
     name: "an adoption asks nobody whether the lease still exists",
     edits: [
       {

@@ -382,6 +382,7 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
 
 /** A store that calls nobody does not read tickets. */
 function withoutTicket(operation: string, args: readonly unknown[]): readonly unknown[] {
+  if (operation === "release") return args.slice(0, 2);
   if (operation !== "acquire") return args;
   const request = args[0] as AcquireRequest;
   return request.ticket === undefined ? args : [{ ...request, ticket: undefined }];

@@ -78,6 +78,10 @@ export interface Profile {
   readonly mixed?: boolean;
   /** Nothing goes wrong that could cost a waiter its turn, so that turns are judged. */
   readonly calm?: boolean;
+  /** The last backend is down, or stopped, from when workers begin until the faults end. */
+  readonly absent?: boolean;
+  /** The longest that a key may be nobody's while somebody waits for it, in milliseconds. Default: that is not judged. */
+  readonly idleMsMax?: number;
   /** How long workers wait. Default: up to 80 ms, now and then up to 400. */
   readonly waitMs?: readonly [min: number, max: number];
 }
@@ -481,6 +485,35 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 2,
     hopMsMax: 4,
     tailMs: 6,
+    durationMs: 380,
+    paceMs: 19,
+    faults: only({ delay: 1 }),
+  },
+  outvoted: {
+    ...INSIDE,
+    what: "waiting in line while one of three backends is down or hung all the time, so that all others must agree",
+    n: 3,
+    keys: 1,
+    clients: 6,
+    calls: true,
+    calm: true,
+    quorum: "majority",
+    absent: true,
+    // The first of all waits are ended by no call, since nobody has been called yet.
+    idleMsMax: 160,
+    // Many begin to wait at the same time.
+    wallStepMs: 20,
+    // A ticket that arrives behind the word that its wait is over costs a reservation.
+    inOrder: true,
+    waitMs: [500, 1_000],
+    kept: 0,
+    usedUp: 0,
+    // A request may be unanswered for a fifth of it, longer than a key may be nobody's.
+    ttlMs: [1_000, 1_200],
+    clockSkewMs: 2,
+    hopMsMax: 2,
+    tailMs: 6,
+    stepMs: 2,
     durationMs: 380,
     paceMs: 19,
     faults: only({ delay: 1 }),

@@ -107,12 +107,18 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   }
   for (const client of clients) client.employ();
   const beganAtMs = kernel.nowMs;
+  if (profile.absent === true) {
+    const last = servers.at(-1);
+    if (dice.chance(0.5)) last?.down(plan.durationMs);
+    else last?.freeze(plan.durationMs);
+  }
   for (const fault of plan.faults) {
     kernel.plan(beganAtMs + fault.atMs, () => strike(fault));
   }
   yield kernel.until(beganAtMs + plan.durationMs);
   over = true;
   phase("all faults end");
+  const endedAtMs = kernel.nowMs;
   for (const server of servers) server.heal();
   for (const client of clients) client.heal();
   recorder.noteSilentLosses();
@@ -159,6 +165,8 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       grainMs: Math.max(...plan.natures.map(({ grainMs }) => grainMs)),
       attemptMs: requestDeadlineMs(plan.maxTtlMs),
       backends: plan.natures.filter(({ calls }) => calls).length,
+      idleMsMax: profile.idleMsMax,
+      endedAtMs,
     },
     line: line.records(),
     waiters: line.waiters(),

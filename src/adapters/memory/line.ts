@@ -26,8 +26,7 @@ export function createCallers(): Callers {
   let opened = 0;
 
   function call(address: string, inMs: number): void {
-    const [session = ""] = address.split("|", 1);
-    const ticketId = address.slice(session.length + 1);
+    const [ticketId = "", session = ""] = address.split("|");
     for (const called of sessions.get(session) ?? []) {
       // Never within the operation that frees the key.
       void Promise.resolve().then(() => called(ticketId, inMs));
@@ -38,7 +37,8 @@ export function createCallers(): Callers {
     open() {
       const session = String(++opened);
       return {
-        address: (ticketId) => `${session}|${ticketId}`,
+        // The waiter comes first: it is by that name that all backends order those who began at the same time.
+        address: (ticketId) => `${ticketId}|${session}`,
         watch(called) {
           sessions.set(session, new Set(sessions.get(session)).add(called));
           return () => {

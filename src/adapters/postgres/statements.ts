@@ -8,7 +8,7 @@
  * A row with an owner and without a fence is a reservation: the owner is the ticket for which the key is kept, and it is no
  * lock to anybody. The line is in the row as well, since what an update computes from its own row is computed anew
  * when it had to wait for it: a ticket that comes while the lock is freed is either called or not taken. A ticket is a
- * text of fixed places, so that texts in order are tickets in order: since, until when it waits, address.
+ * text of fixed places: since, until when it waits, address.
  *
  * `clock_timestamp()` is the time at which it is computed, after waiting for a row; `now()` would be older. A lock ends by
  * a microsecond later rather than earlier.
@@ -27,6 +27,8 @@ export interface Statements {
   readonly heal: Statement;
   /** Frees a lock, keeps the key for the first in line and calls the first two. */
   readonly release: Statement;
+  /** As release, with a ticket that is back in line before that is decided. */
+  readonly giveBack: Statement;
   /** Without the line, for a table that has none and a server that takes no more calls. */
   readonly releaseOnly: Statement;
   readonly forceRelease: Statement;
@@ -68,8 +70,9 @@ const ADDRESS = "substr(e, 39)";
 /** Those in line whose wait is not over; rows of `e`. */
 const waiting = (line: string): string =>
   `SELECT e FROM unnest(${line}) AS e WHERE ${UNTIL} > ${digits(NOW_MS)}`;
+/** By when each wait began and then by the names of the waiters, which stand behind the channel. */
 const inOrder = (rows: string): string =>
-  `(SELECT array_agg(e ORDER BY e COLLATE "C") FROM (${rows}) AS those)`;
+  `(SELECT array_agg(e ORDER BY substr(e, 1, 20) COLLATE "C", substr(e, 59) COLLATE "C") FROM (${rows}) AS those)`;
 /** A call to an address: `channel|id`. What looks otherwise was written by somebody else, and must not fail a release. */
 const call = (address: string, inMs: string): string =>
   `CASE WHEN ${address} ~ '^ql_[0-9a-f]{16}[|]' THEN pg_notify(substr(${address}, 1, 19), substr(${address}, 21) || ' ' || ${inMs}) END`;
@@ -215,6 +218,17 @@ SELECT CASE ${unlessMark} WHEN EXISTS (SELECT FROM kept) THEN 'e' ${ifQuarantine
     release: named(
       "release",
       `UPDATE ${table} AS l SET forget_at = ${after("$3")}, ${KEEP}
+WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
+    ),
+    // key owner retentionMs address since waitsMs
+    giveBack: named(
+      "give-back",
+      `UPDATE ${table} AS l SET forget_at = ${after("$3")}, fence = NULL, (owner, expires_at, line) = (
+  SELECT substr(next.line[1], 39), ${after(`'${RESERVATION_MS}'`)}, nullif(next.line[2:], '{}')
+  FROM (SELECT ${inOrder(
+    `${waiting("l.line")} AND ${ADDRESS} <> $4 UNION ALL
+      SELECT lpad($5::text, 20, '0') || ' ' || ${digits(`${NOW_MS} + $6::float8`)} || ' ' || $4`,
+  )} AS line) AS next)
 WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
     ),
     releaseOnly: named(

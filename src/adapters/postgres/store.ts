@@ -9,6 +9,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   Deployment,
+  Ticket,
 } from "../../backend.js";
 import { BackendError, show } from "../../errors.js";
 import type {
@@ -181,34 +182,40 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     return LINE_ONLY.has(state);
   }
 
-  /** Frees a lock and calls the next, or frees it where nobody can be called. */
+  /** Frees a lock and calls the next, or frees it where nobody can be called. `inLine`: who is back in line before that. */
   async function free(
     which: "release" | "forceRelease",
     values: readonly unknown[],
-    via = anyLane,
+    { inLine = [], via = anyLane }: { readonly inLine?: readonly unknown[]; readonly via?: Via } = {},
   ): Promise<boolean> {
-    const freed = async (statement: Statement): Promise<boolean> =>
-      (await askTable(statement, values, via)).length > 0;
+    const freed = async (statement: Statement, all: readonly unknown[]): Promise<boolean> =>
+      (await askTable(statement, all, via)).length > 0;
     const plainly = which === "release" ? statements.releaseOnly : statements.forceReleaseOnly;
-    if (!isLined) return freed(plainly);
+    if (!isLined) return freed(plainly, values);
+    const statement = inLine.length > 0 ? statements.giveBack : statements[which];
     try {
-      return await freed(statements[which]);
+      return await freed(statement, [...values, ...inLine]);
     } catch (error) {
       if (!isOfLine(error)) throw error;
-      return freed(plainly);
+      return freed(plainly, values);
     }
+  }
+
+  /** What a statement needs to put a ticket in line; nothing where it cannot be called. */
+  function standing(ticket: Ticket | undefined): readonly unknown[] {
+    const address = ticket === undefined ? undefined : inbox.address(ticket.id);
+    if (ticket === undefined || address === undefined || !isLined) return [];
+    return [address, ticket.since.toString(), Math.min(ticket.waitsMs, WAITS_MS_MAX)];
   }
 
   /** An acquire, and a place in line where it has a ticket and the answer is held. */
   async function tryOnce(via: Via, mark: KnownMark, request: AcquireRequest): Promise<string> {
     const { key, owner, ttlMs, proposal, ticket } = request;
     const values = [owner, ttlMs, proposal.toString(), skewMicros, retention];
-    const address = addressOf(request);
-    if (ticket !== undefined && address !== undefined) {
-      const waitsMs = Math.min(ticket.waitsMs, WAITS_MS_MAX);
-      const all = [...values, address, ticket.since.toString(), waitsMs];
+    const inLine = standing(ticket);
+    if (ticket !== undefined && inLine.length > 0) {
       try {
-        const reply = await step({ via, statement: statements.wait, key, mark }, all);
+        const reply = await step({ via, statement: statements.wait, key, mark }, [...values, ...inLine]);
         if (/^[hk]/.test(reply)) inbox.joined(ticket);
         else inbox.left(ticket.id);
         return reply;
@@ -218,11 +225,6 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       }
     }
     return step({ via, statement: statements.acquire, key, mark }, values);
-  }
-
-  /** Where it can be called; undefined where it does not stand in line. */
-  function addressOf({ ticket }: AcquireRequest): string | undefined {
-    return ticket === undefined || !isLined ? undefined : inbox.address(ticket.id);
   }
 
   async function acquireAlone(via: Via, mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
@@ -261,7 +263,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
   function readAcquire(reply: string | undefined, request: AcquireRequest): AcquireOutcome | undefined {
     const outcome = reply === undefined ? "again" : acquireOutcome(reply, request.key);
     if (outcome === "again") return undefined;
-    if (outcome.kind === "held") return addressOf(request) === undefined ? outcome : undefined;
+    if (outcome.kind === "held") return standing(request.ticket).length === 0 ? outcome : undefined;
     if (outcome.kind === "granted" && request.ticket !== undefined) inbox.left(request.ticket.id);
     return outcome;
   }
@@ -309,8 +311,13 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     }
   }
 
-  async function releaseAlone(via: Via, key: string, owner: string): Promise<ReleaseReply> {
-    return (await free("release", [bytesOf(key), owner, retention], via)) ? "released" : "not-owner";
+  async function releaseAlone(
+    via: Via,
+    [key, owner]: readonly [string, string],
+    inLine: readonly unknown[] = [],
+  ): Promise<ReleaseReply> {
+    const wasFreed = await free("release", [bytesOf(key), owner, retention], { inLine, via });
+    return wasFreed ? "released" : "not-owner";
   }
 
   return {
@@ -352,15 +359,22 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
       });
     },
 
-    release: (key: string, owner: string): Promise<ReleaseReply> =>
-      run({
+    async release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply> {
+      const inLine = standing(ticket);
+      if (ticket !== undefined && inLine.length > 0) {
+        // Ahead of the call, which may come before the answer.
+        inbox.joined(ticket);
+        return releaseAlone(anyLane, [key, owner], inLine);
+      }
+      return run({
         kind: "release",
         key,
         mark: undefined,
         values: [owner],
-        alone: (via) => releaseAlone(via, key, owner),
+        alone: (via) => releaseAlone(via, [key, owner]),
         read: (text) => (text === "r" ? "released" : "not-owner"),
-      }),
+      });
+    },
 
     forceRelease: (key: string): Promise<boolean> => free("forceRelease", [bytesOf(key), retention]),
 

@@ -42,9 +42,11 @@ export interface Scripts {
   readonly extend: Script;
   /** KEYS lock; ARGV owner. */
   readonly release: Script;
+  /** KEYS lock; ARGV since waitsMs ticket owner. As release, and the ticket is back in line before the next one is called. */
+  readonly giveBack: Script;
   /**
-   * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each, of a release the lock
-   * only; ARGV mark quarantinedUntil, and one text with a line for the letter of each operation and one for each of its arguments, since
+   * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each, of what releases the
+   * lock only; ARGV mark quarantinedUntil, and one text with a line for the letter of each operation and one for each of its arguments, since
    * every argument of its own costs both sides more than what is in it. A release acts under any mark. What one of them raises stays with
    * it (pcall): the others go on, and its answer is ! with the text of the error. Answers one text, a line for each.
    */
@@ -54,7 +56,14 @@ export interface Scripts {
 }
 
 /** The letters by which a batch tells its operations apart. */
-export const BATCHED = { acquire: "a", wait: "t", raise: "r", extend: "e", release: "x" } as const;
+export const BATCHED = {
+  acquire: "a",
+  wait: "t",
+  raise: "r",
+  extend: "e",
+  release: "x",
+  giveBack: "b",
+} as const;
 
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
@@ -79,6 +88,16 @@ local function quarantine()
   if left > 0 then return 'q' .. left end
 end`;
 
+/** A ticket stands in the line of a lock; both are advice. */
+const STAND = `
+local function stand(lock, ticket, since, waitsMs)
+  local line = string.sub(lock, 1, -2) .. 'w'
+  redis.pcall('ZADD', line, since, ticket)
+  if redis.pcall('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.pcall('PTTL', line) == -1 then
+    redis.pcall('PEXPIRE', line, waitsMs)
+  end
+end`;
+
 /**
  * A ticket for which the key was kept was taken out of the line then.
  *
@@ -97,13 +116,7 @@ local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waits
       return 'g' .. string.sub(l, #mine + 1)
     end
     if not string.find(l, '|%d+$') then return 'w' end
-    if ticket then
-      local line = string.sub(lock, 1, -2) .. 'w'
-      redis.pcall('ZADD', line, since, ticket)
-      if redis.pcall('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.pcall('PTTL', line) == -1 then
-        redis.pcall('PEXPIRE', line, waitsMs)
-      end
-    end
+    if ticket then stand(lock, ticket, since, waitsMs) end
     return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
   end
   if ticket and not l then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
@@ -167,12 +180,12 @@ end`;
 
 /**
  * What follows a lock: a reservation for the first in line, in the lock's own place, so that an acquire finds it with
- * the look that it takes anyway; or nothing. A ticket is "channel|id". The second in line hears when it may try. All of
+ * the look that it takes anyway; or nothing. A ticket is "id|channel|0". The second in line hears when it may try. All of
  * the line by pcall: where it is forbidden, foreign or out of memory, a lock is freed all the same.
  */
 const FREE_ONE = `
 local function call(ticket, inMs)
-  local channel, id = string.match(ticket, '^(.*)|(%d+)$')
+  local id, channel = string.match(ticket, '^(%d+)|(.*)|0$')
   if channel then redis.pcall('PUBLISH', channel, id .. ' ' .. inMs) end
 end
 local function free(lock)
@@ -189,10 +202,11 @@ end`;
 
 /** Harmless under any mark, since an owner is used once. */
 const RELEASE_ONE = `${FREE_ONE}
-local function release(lock, owner)
+local function release(lock, owner, ticket, since, waitsMs)
   local l = redis.call('GET', lock)
   local mine = owner .. '|'
   if not l or string.sub(l, 1, #mine) ~= mine then return 'n' end
+  if ticket then stand(lock, ticket, since, waitsMs) end
   free(lock)
   return 'd'
 end`;
@@ -207,6 +221,10 @@ end
 local function run(letter)
   local lock = key()
   if letter == 'x' then return release(lock, line()) end
+  if letter == 'b' then
+    local since, waitsMs, ticket, owner = line(), line(), line(), line()
+    return release(lock, owner, ticket, since, waitsMs)
+  end
   local counter = key()
   if letter == 'a' then
     local ttl, proposal, owner = line(), line(), line()
@@ -234,7 +252,7 @@ return table.concat(answers, '\\n')`;
 
 /** The scripts of a deployment. */
 export function scriptsFor(figures: ScriptFigures): Scripts {
-  const acquireAll = `${COMPARE_MARK}${HEADER}${acquireOne(figures)}`;
+  const acquireAll = `${COMPARE_MARK}${HEADER}${STAND}${acquireOne(figures)}`;
   const remember = rememberOne(figures);
   return {
     acquire: script(`${acquireAll}
@@ -247,8 +265,10 @@ return raise(KEYS[1], KEYS[2], ARGV[3], ARGV[4])`),
 return extend(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`),
     release: script(`${RELEASE_ONE}
 return release(KEYS[1], ARGV[1])`),
+    giveBack: script(`${STAND}${RELEASE_ONE}
+return release(KEYS[1], ARGV[4], ARGV[3], ARGV[1], ARGV[2])`),
     batch: script(
-      `${HEADER}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
+      `${HEADER}${STAND}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
     ),
     lift: script(`${remember}
 return remember(KEYS[2], ARGV[1]) or redis.call('GET', KEYS[2])`),

@@ -86,12 +86,14 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function alone<T>(operation: Operation<T>): Promise<T> {
-    return operation.kind === "release" ? releaseAlone(operation) : underMark(operation, MARK_TRIES);
+    const { kind } = operation;
+    return kind === "release" || kind === "giveBack"
+      ? releaseAlone(operation, scripts[kind])
+      : underMark(operation, MARK_TRIES);
   }
 
-  function releaseAlone<T>({ lock, args, read }: Operation<T>): Promise<T> {
-    const release = (): Promise<T> =>
-      call.run(scripts.release, [lock], args, (reply) => read(String(reply), NO_MARK));
+  function releaseAlone<T>({ lock, args, read }: Operation<T>, script: Script): Promise<T> {
+    const release = (): Promise<T> => call.run(script, [lock], args, (reply) => read(String(reply), NO_MARK));
     return connection.isReady() ? release() : connection.ready(name).then(release);
   }
 
@@ -233,12 +235,13 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       });
     },
 
-    release(key: string, owner: string): Promise<ReleaseReply> {
+    release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply> {
+      const inLine = standing(ticket);
       return run({
-        kind: "release",
+        kind: inLine === undefined ? "release" : "giveBack",
         lock: lockOf(key),
         counter: undefined,
-        args: [owner],
+        args: inLine === undefined ? [owner] : [...inLine, owner],
         read: (reply): ReleaseReply => (reply === "d" ? "released" : "not-owner"),
       });
     },

@@ -19,6 +19,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   StatusReply,
+  Ticket,
 } from "../../backend.js";
 import {
   formatMark,
@@ -231,8 +232,12 @@ export function openCasSession<Version>(
         return { answer: { kind, identity: identityOf(mark, look) }, next };
       }),
 
-    release: (key: string, owner: string): Promise<ReleaseReply> =>
-      unmarked(key, (kept, context) => releaseKey(kept, owner, context)),
+    release(key: string, owner: string, asked?: Ticket): Promise<ReleaseReply> {
+      const ticket = asked === undefined ? undefined : watcher?.ticketOf(key, asked);
+      // Ahead of the write, which may be followed at once by what the watch shows of it.
+      if (asked !== undefined && ticket !== undefined) watcher?.joined(key, asked);
+      return unmarked(key, (kept, context) => releaseKey(kept, { owner, ticket }, context));
+    },
 
     forceRelease: (key: string): Promise<boolean> => unmarked(key, forceReleaseKey),
 

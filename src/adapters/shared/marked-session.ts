@@ -20,6 +20,7 @@ import type {
   RaiseRequest,
   ReleaseReply,
   StatusReply,
+  Ticket,
 } from "../../backend.js";
 import {
   formatMark,
@@ -80,7 +81,7 @@ export interface MarkedStore {
   acquire(mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome>;
   raise(mark: KnownMark, request: RaiseRequest): Promise<RaiseOutcome>;
   extend(mark: KnownMark, request: ExtendRequest): Promise<ExtendOutcome>;
-  release(key: string, owner: string): Promise<ReleaseReply>;
+  release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply>;
   forceRelease(key: string): Promise<boolean>;
   inspect(key: string): Promise<KeyRecord>;
   list(request: ListRequest): Promise<ListPage>;
@@ -213,7 +214,7 @@ export function openMarkedSession(store: MarkedStore, options: MarkedSessionOpti
       return { kind: outcome.kind, identity: under.identity };
     },
 
-    release: (key, owner) => store.release(key, owner),
+    release: (key, owner, ticket) => store.release(key, owner, ticket),
     forceRelease: (key) => store.forceRelease(key),
     inspect: (key) => store.inspect(key),
     list: (request) => store.list(request),

@@ -238,7 +238,7 @@ export function sqliteStore(options: SqliteStoreOptions): MarkedStore {
     },
 
     release: (key: string, owner: string): Promise<ReleaseReply> =>
-      unmarked(key, (kept, context) => releaseKey(kept, owner, context)),
+      unmarked(key, (kept, context) => releaseKey(kept, { owner }, context)),
 
     forceRelease: (key: string): Promise<boolean> => unmarked(key, forceReleaseKey),
 

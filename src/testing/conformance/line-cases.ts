@@ -10,6 +10,7 @@ const LOOK_EVERY_MS = 5;
 /** What comes later after a lock was freed may find that its reservation is over, which shows nothing of the backend. */
 const LATE_MS = 60;
 const TRIES_MAX = 20;
+const WAITS_MS = 60_000;
 const DAVE = "da7e0000000000000000000000000004";
 
 /** Tickets, calls and reservations. */
@@ -113,6 +114,43 @@ export const lineCases: readonly ConformanceCase[] = [
       }),
   },
   {
+    name: "a ticket that comes with a release is in line before the next one is called, where it freed a lock and nowhere else",
+    needs: ["wakes"],
+    run: (context) =>
+      onLine(context, async ({ stage, waits, heard, giveBack }) => {
+        await stage.grant(ALICE);
+        checkSame("the later waiter", { is: await waits(BOB, { id: "2", since: 2n }), should: "held" });
+        const nothing = await giveBack(DAVE, { id: "0", since: 0n });
+        checkSame("the release of nothing", { is: nothing, should: "not-owner" });
+        const reply = await giveBack(ALICE, { id: "1", since: 1n });
+        checkSame("the release", { is: reply, should: "released" });
+        checkSame("the call", { is: await heard("1"), should: 0 });
+        const inMs = await heard("2");
+        check(inMs > 0 && inMs <= CALL_MS_MAX, `the later one is told to try in ${inMs} ms`);
+        checkSame("the later one", { is: await waits(BOB, { id: "2", since: 2n }), should: "held" });
+        checkSame("the earlier one", { is: await waits(CAROL, { id: "1", since: 1n }), should: "granted" });
+      }),
+  },
+  {
+    name: "of tickets of the same time the smaller name goes first, whoever stands there",
+    needs: ["wakes"],
+    run: async (context) => {
+      for (const names of [
+        ["21", "22"],
+        ["22", "21"],
+      ] as const) {
+        await onLine(context, async ({ stage, waits, heard, release, other }) => {
+          await stage.grant(ALICE);
+          await waits(BOB, { id: names[0], since: 1n });
+          await other.waits(CAROL, { id: names[1], since: 1n });
+          await release(ALICE);
+          const first = names[0] === "21" ? heard : other.heard;
+          checkSame("the call of the smaller name", { is: await first("21"), should: 0 });
+        });
+      }
+    },
+  },
+  {
     name: "a forced release calls the first in line, too",
     needs: ["wakes"],
     run: (context) =>
@@ -130,6 +168,10 @@ interface LineStage {
   readonly stage: Stage;
   readonly release: (owner: string) => Promise<unknown>;
   readonly forceRelease: () => Promise<unknown>;
+  /** Releases as a lost attempt does whose wait goes on. */
+  readonly giveBack: (owner: string, ticket: Pick<Ticket, "id" | "since">) => Promise<string>;
+  /** Those who wait in another session for the same key. */
+  readonly other: Pick<LineStage, "waits" | "heard">;
   /** Whether a reservation may be over that was made by either of them. */
   readonly isLate: () => boolean;
   /** Tries with a ticket, and tells the kind of the reply. */
@@ -155,36 +197,49 @@ async function onLine(context: ConformanceContext, run: (on: LineStage) => Promi
 /** A stage whose session hears the calls of its backend, as it has been seen to. */
 async function lineOn(context: ConformanceContext): Promise<LineStage> {
   const stage = await stageOn(context);
-  const { session } = stage;
+  const { session, key } = stage;
+  let freedAtMs: number | undefined;
+  const freed = async <T>(free: Promise<T>): Promise<T> => {
+    freedAtMs = context.nowMs();
+    return free;
+  };
+  return {
+    stage,
+    ...(await waitersOf(context, session, key)),
+    other: await waitersOf(context, await context.open(), key),
+    release: (owner) => freed(stage.release(owner)),
+    forceRelease: () => freed(session.forceRelease(key)),
+    giveBack: (owner, ticket) => freed(session.release(key, owner, { ...ticket, waitsMs: WAITS_MS })),
+    isLate: () => freedAtMs !== undefined && context.nowMs() - freedAtMs > LATE_MS,
+    leave: async (ticket) => session.leave?.(key, ticket),
+  };
+}
+
+/** Those who wait in one session. */
+async function waitersOf(
+  context: ConformanceContext,
+  session: BackendSession,
+  key: string,
+): Promise<Pick<LineStage, "waits" | "heard">> {
   const calls = new Map<string, number>();
   check(session.watch !== undefined && session.leave !== undefined, "it says that it wakes, and cannot");
   session.watch((ticket, inMs) => calls.set(ticket, inMs));
-
-  let freedAtMs: number | undefined;
-  const freed = async (free: Promise<unknown>): Promise<void> => {
-    freedAtMs = context.nowMs();
-    await free;
-  };
-
-  async function heard(ticket: string): Promise<number> {
-    for (const until = context.nowMs() + CALL_MS_MAX; context.nowMs() < until;) {
-      const inMs = calls.get(ticket);
-      if (inMs !== undefined) return inMs;
-      await context.waitMs(LOOK_EVERY_MS);
-    }
-    check(false, `the waiter with ticket ${ticket} was not called within ${CALL_MS_MAX} ms`);
-  }
-
   await untilHeard(context, session, calls);
+  const ttlMs = context.deployment.maxTtlMs;
+
   return {
-    stage,
-    release: (owner) => freed(stage.release(owner)),
-    forceRelease: () => freed(session.forceRelease(stage.key)),
-    isLate: () => freedAtMs !== undefined && context.nowMs() - freedAtMs > LATE_MS,
-    waits: async (owner, ticket) =>
-      (await stage.acquire(owner, { ticket: { ...ticket, waitsMs: 60_000 } })).kind,
-    leave: async (ticket) => session.leave?.(stage.key, ticket),
-    heard,
+    async waits(owner, ticket) {
+      const request = { key, owner, ttlMs, proposal: context.proposal() };
+      return (await session.acquire({ ...request, ticket: { ...ticket, waitsMs: WAITS_MS } })).kind;
+    },
+    async heard(ticket) {
+      for (const until = context.nowMs() + CALL_MS_MAX; context.nowMs() < until;) {
+        const inMs = calls.get(ticket);
+        if (inMs !== undefined) return inMs;
+        await context.waitMs(LOOK_EVERY_MS);
+      }
+      check(false, `the waiter with ticket ${ticket} was not called within ${CALL_MS_MAX} ms`);
+    },
   };
 }
 
@@ -194,7 +249,7 @@ async function untilHeard(
   session: BackendSession,
   calls: ReadonlyMap<string, number>,
 ): Promise<void> {
-  const ticket = { id: "999", since: 1n, waitsMs: 60_000 };
+  const ticket = { id: "999", since: 1n, waitsMs: WAITS_MS };
   for (const until = context.nowMs() + CALL_MS_MAX; !calls.has(ticket.id);) {
     check(context.nowMs() < until, `nobody is called within ${CALL_MS_MAX} ms`);
     const request = { key: context.freshKey(), ttlMs: context.deployment.maxTtlMs };

@@ -6,6 +6,7 @@ import { checkLiveness } from "./liveness.js";
 import { checkLossSignal } from "./loss-signal.js";
 import { checkResurrection } from "./resurrection.js";
 import { checkStaleWrites } from "./stale-writes.js";
+import { checkStandstill } from "./standstill.js";
 import { checkTokens } from "./tokens.js";
 import { checkTurns } from "./turns.js";
 import { checkWaking } from "./waking.js";
@@ -22,6 +23,7 @@ export const CHECKERS: Readonly<Record<string, (history: History) => readonly Vi
   line: checkLine,
   waking: checkWaking,
   turns: checkTurns,
+  standstill: checkStandstill,
 };
 
 /** Everything that is wrong with a history. */

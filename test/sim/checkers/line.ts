@@ -130,7 +130,11 @@ export function checkLine(history: History): readonly Violation[] {
   }
 
   /** Who asks again keeps its place, and stands there until the end that it named last, or up to {@link SHORT_MS} less; never less than before. */
-  function standing({ since, waitsMs, atMs }: Asked, who: string, before: Standing | undefined): Standing {
+  function standing(
+    { since, waitsMs, atMs }: Pick<Asked, "since" | "waitsMs" | "atMs">,
+    who: string,
+    before: Standing | undefined,
+  ): Standing {
     const shortMs = before === undefined ? 0 : SHORT_MS;
     return {
       who,
@@ -158,6 +162,13 @@ export function checkLine(history: History): readonly Violation[] {
     const [early] = calls.get(record.memory) ?? [];
     switch (record.kind) {
       case "freed":
+        if (record.back !== undefined) {
+          const { who } = record.back;
+          line.standing.set(
+            who,
+            standing({ ...record.back, atMs: record.atMs }, who, line.standing.get(who)),
+          );
+        }
         freed(record, line);
         break;
       case "left":
