@@ -10,9 +10,13 @@ interface Bytes {
 }
 
 const PROGRAM = fileURLToPath(new URL("heap-of-leases.mjs", import.meta.url));
+const ATTEMPTS_PROGRAM = fileURLToPath(new URL("heap-of-attempts.mjs", import.meta.url));
 
 /** Of three backends, the key included. What ran the attempt takes several times as much, and must not be kept. */
 const LEASE_BYTES_MAX = 1_024;
+
+/** Some 60 of one that does not wait, some 300 of one that may; what ran the attempt takes several times as much. */
+const OVER_BYTES_MAX = 700;
 
 describe("the heap", () => {
   const printed = execFileSync(process.execPath, ["--expose-gc", PROGRAM], {
@@ -43,4 +47,16 @@ describe("the heap", () => {
     // Some 750 on Node 20, some 120 on Node 26.
     expect(bytes.kept.withSignal - bytes.kept.extended).toBeGreaterThan(60);
   });
+
+  it.each([0, 1_000])(
+    "of attempts that are over goes with the young, where they may wait for %i ms",
+    (waitMs) => {
+      const flags = ["--expose-gc", "--min-semi-space-size=8", "--max-semi-space-size=8"];
+      const bytes = execFileSync(process.execPath, [...flags, ATTEMPTS_PROGRAM, String(waitMs)], {
+        encoding: "utf8",
+        timeout: 60_000,
+      });
+      expect(Number(bytes)).toBeLessThan(OVER_BYTES_MAX);
+    },
+  );
 });

@@ -103,6 +103,24 @@ for (const name of SERVERS) {
       expect(await redisServer.cli("GET", "{ql:text}:l")).toBe("hello");
     });
 
+    test("are told apart whatever an owner is called, line breaks and all", async ({ server, inService }) => {
+      const session = await inService(await server({ server: serverName }));
+      const owners = [ALICE, "two\nlines", "x\n\nx\n", `${BOB}\n`, "words and words", BOB];
+      const keys = owners.map((_, i) => `k${i}`);
+      const asked = { ttlMs: 1_500, proposal: proposal() };
+      // The first two of a quiet session travel alone.
+      const granted = await Promise.all(
+        ["a", "b", ...keys].map((key, i) =>
+          session.acquire({ ...asked, key, owner: owners[i - 2] ?? ALICE }),
+        ),
+      );
+      expect(new Set(granted.map(({ kind }) => kind))).toEqual(new Set(["granted"]));
+      const found = await Promise.all(keys.map((key) => session.inspect(key)));
+      expect(found.map(({ lock }) => lock?.owner)).toEqual(owners);
+      const released = await Promise.all(keys.map((key, i) => session.release(key, owners[i] ?? "")));
+      expect(released).toEqual(keys.map(() => "released"));
+    });
+
     test("of a server without memory left: those that write fail, a release among them works", async ({
       server,
       inService,
