@@ -108,6 +108,22 @@ describe("operations of one turn", () => {
     await all;
   });
 
+  test("go alone where nothing fits, not even one with itself", async () => {
+    const alone: number[] = [];
+    const turns = createTurns<Op, undefined>({
+      max: 9,
+      use: (work) => work(undefined),
+      fits: () => false,
+      once: () => undefined,
+      async run(_way, asked) {
+        alone.push(asked.length);
+        for (const { op, resolve } of asked) resolve(op.key);
+      },
+    });
+    expect(await Promise.all(ask(3).map((op) => turns.add(op)))).toEqual(["0", "1", "2"]);
+    expect(alone).toEqual([1, 1, 1]);
+  });
+
   test("fail each for itself; all of a run that throws; and all who wait where there is no way", async () => {
     let refused = false;
     const { turns, runs, settle } = stage({ refuse: () => refused });

@@ -34,23 +34,29 @@ const operation: fc.Arbitrary<Asked> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant("release"), key, owner }) },
 );
 /** A key is asked for several times only by those who want its lock: of others nobody promises which comes first. */
-const turn = fc
-  .array(operation, { minLength: 1, maxLength: 12 })
-  .map((asked) =>
-    asked.filter((each, i) =>
-      each.op === "acquire"
-        ? asked.every((other) => other.key !== each.key || other.op === "acquire")
-        : asked.findIndex((other) => other.key === each.key) === i,
-    ),
+const inOrder = (asked: readonly Asked[]): Asked[] =>
+  asked.filter(
+    (each, i) =>
+      isFirst(asked, each, i) || asked.every(({ key: other, op }) => other !== each.key || op === "acquire"),
   );
+const isFirst = (asked: readonly Asked[], { key: own }: Asked, i: number): boolean =>
+  asked.findIndex((other) => other.key === own) === i;
 
 /** How long it goes on. */
 export interface TurnsRun {
   readonly seconds: number;
+  /** Whether the first who wants a key is the one who gets it. */
+  readonly isFirstServed: boolean;
 }
 
 /** Fails with the shortest sequence of turns that differs. The session is in service and grants for ten seconds. */
-export async function expectTurnsAsSingles(session: BackendSession, { seconds }: TurnsRun): Promise<void> {
+export async function expectTurnsAsSingles(
+  session: BackendSession,
+  { seconds, isFirstServed }: TurnsRun,
+): Promise<void> {
+  const turn = fc
+    .array(operation, { minLength: 1, maxLength: 12 })
+    .map((asked) => (isFirstServed ? inOrder(asked) : asked.filter((each, i) => isFirst(asked, each, i))));
   let run = 0;
   const kinds = new Set<string>();
   await fc.assert(

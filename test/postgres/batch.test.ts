@@ -143,7 +143,7 @@ await describeWithServer("postgres", "operations of one turn", () => {
     ready,
   }) => {
     const session = await ready(await postgresServer(), { deployment: { maxTtlMs: 10_000 } });
-    await expectTurnsAsSingles(session, { seconds: 6 });
+    await expectTurnsAsSingles(session, { seconds: 6, isFirstServed: true });
   });
 
   test("64 who want one key: the first is granted it, the others are told held, by one statement", async ({

@@ -75,7 +75,7 @@ describe("operations of one turn on a file", () => {
 
   test("random turns are answered as their operations one behind the other", async ({ path, ready }) => {
     const session = await ready(path, { deployment: { maxTtlMs: 10_000 } });
-    await expectTurnsAsSingles(session, { seconds: 4 });
+    await expectTurnsAsSingles(session, { seconds: 4, isFirstServed: true });
   });
 
   test("64 who want one key: exactly one is granted it", async ({ path, counted }) => {

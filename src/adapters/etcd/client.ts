@@ -81,7 +81,10 @@ export interface EtcdRange {
 export interface EtcdTxn {
   readonly header: EtcdHeader;
   readonly succeeded: boolean;
-  readonly responses: readonly { readonly response_range?: Pick<EtcdRange, "kvs"> | null }[];
+  readonly responses: readonly {
+    readonly response_range?: Pick<EtcdRange, "kvs"> | null;
+    readonly response_txn?: { readonly succeeded: boolean } | null;
+  }[];
 }
 
 export interface EtcdStatus {

@@ -9,19 +9,14 @@ import { BackendError } from "../../errors.js";
 import type { CasStore, Intent, Look, MarkLook, Reliance } from "../shared/cas-store.js";
 import { formatLine, parseLine } from "../shared/record-text.js";
 import { noRecord } from "../shared/refusals.js";
-import {
-  connect,
-  type EtcdHeader,
-  type EtcdKeyValue,
-  type EtcdLike,
-  type EtcdWatchClient,
-} from "./client.js";
+import { connect, type EtcdKeyValue, type EtcdLike, type EtcdWatchClient } from "./client.js";
 import { ABSENT, bytes, NEITHER, sameText, textOf, unchanged, type Revisions } from "./compare.js";
 import { examine } from "./examination.js";
 import { faultOf, isLeaseGone } from "./faults.js";
 import { openLeases } from "./leases.js";
 import { listKeys } from "./list-keys.js";
 import { openMarks } from "./marks.js";
+import { createTransactions, type Write } from "./transactions.js";
 import { watchKey } from "./watch.js";
 
 /** What a session needs to know of its backend. */
@@ -41,6 +36,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
   const { client } = connection;
   const { watchClient } = client;
   const leases = openLeases(client, call, retentionMs);
+  const transactions = createTransactions(client, call);
   const marks = openMarks({ client, call, leases, prefix });
   const { markKey, holdKey } = marks;
   /** The lease that a look was given for the lock that may follow. */
@@ -57,15 +53,6 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
     } catch (error) {
       throw faultOf(name, error);
     }
-  }
-
-  /** Reads several keys at one revision, through the quorum of the cluster. */
-  async function read(
-    ...keys: readonly Buffer[]
-  ): Promise<{ readonly header: EtcdHeader; readonly found: readonly (EtcdKeyValue | undefined)[] }> {
-    const success = keys.map((key) => ({ request_range: { key } }));
-    const { header, responses } = await call((options) => client.kv.txn({ success }, options));
-    return { header, found: keys.map((_, i) => responses[i]?.response_range?.kvs[0]) };
   }
 
   async function keptIn(
@@ -137,7 +124,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
       const [lockKey, counterKey, lineKey] = keysOf(key);
       const early = ttlMs !== undefined && !heldByOthers.has(key);
       const [{ header, found }, lease] = await Promise.all([
-        read(markKey, holdKey, lockKey, counterKey, lineKey),
+        transactions.read(markKey, holdKey, lockKey, counterKey, lineKey),
         early ? leases.grant(ttlMs) : undefined,
       ]);
       const [mark, hold, lock, counter, line] = found;
@@ -198,9 +185,12 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
         : [];
       if (isPlace) {
         rememberHeld(key);
-        return commit({ compare, success: line });
+        return transactions.write({ key, compare, success: line });
       }
-      const done = await write(compare, changes, { keys: [counterKey, lineKey], line, next, look });
+      const done = await write(
+        { key, compare, success: changes },
+        { keys: [counterKey, lineKey], line, next, look },
+      );
       if (done === "written") {
         heldByOthers.delete(key);
         // Nothing hangs on the one before any more.
@@ -213,7 +203,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
     },
 
     async lookAtMark(): Promise<MarkLook<Revisions>> {
-      const { header, found } = await read(markKey, holdKey);
+      const { header, found } = await transactions.read(markKey, holdKey);
       return marks.look(header, found[0], found[1]);
     },
 
@@ -245,7 +235,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
         timeoutMs: callTimeoutMs,
         began() {
           // What was before the watch; where that cannot be read, the next change is told all the same.
-          read(lockKey, lineKey).then(
+          transactions.read(lockKey, lineKey).then(
             ({ found: [lock, line] }) => tell(lineIn(line?.value), lock === undefined),
             () => undefined,
           );
@@ -259,15 +249,9 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
     };
   }
 
-  async function commit(txn: object): Promise<"written" | "conflict"> {
-    const { succeeded } = await call((rpc) => client.kv.txn(txn, rpc));
-    return succeeded ? "written" : "conflict";
-  }
-
   /** One transaction; the counter with it, whose retention begins anew. */
   async function write(
-    compare: readonly object[],
-    changes: readonly object[],
+    { success: changes, ...relying }: Write,
     kept: {
       readonly keys: readonly [counter: Buffer, line: Buffer];
       readonly line: readonly object[];
@@ -280,7 +264,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
     try {
       const lease = await leases.forCounter();
       const counter = { request_put: { key: counterKey, value: bytes(`${next.counter}`), lease } };
-      return await commit({ compare, success: [...changes, ...line, counter] });
+      return await transactions.write({ ...relying, success: [...changes, ...line, counter] });
     } catch (error) {
       if (isLeaseGone(error instanceof BackendError ? error.cause : error)) {
         // Of a memory that is gone, or ended while this process slept.
@@ -292,7 +276,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
       // A full etcd still deletes: a release works, the counter keeps the time that it has, and nobody stands in line.
       if (!isFull || !deletesOnly || next.counter !== look.key?.value.counter) throw error;
       const success = [...changes, { request_delete_range: { key: lineKey } }];
-      return commit({ compare, success: line.length === 0 ? changes : success });
+      return transactions.write({ ...relying, success: line.length === 0 ? changes : success });
     }
   }
 }

@@ -70,7 +70,7 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
 
   /** The oldest, and what may go with it. What comes once keeps its order. */
   function take(): readonly Asked<Op>[] {
-    const [first] = waiting;
+    const first = waiting[0] as Asked<Op>;
     const taken: Asked<Op>[] = [];
     const left: Asked<Op>[] = [];
     const met = new Set<string>();
@@ -79,7 +79,7 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
       const each = waiting[i] as Asked<Op>;
       const text = once(each.op);
       const isFirst = text === undefined || !met.has(text);
-      if (first !== undefined && isFirst && fits(first.op, each.op)) taken.push(each);
+      if (each === first || (isFirst && fits(first.op, each.op))) taken.push(each);
       else left.push(each);
       if (text !== undefined) met.add(text);
     }
