@@ -165,11 +165,12 @@ export function verdict(round: Round, now: Instant): Verdict {
 }
 
 /**
- * The backends that get a release when the attempt is given up: all but those known to hold another's lock. Those
- * that did not answer get one too, since a request whose reply was lost may be executed later.
+ * The backends that get a release when the attempt is given up: all but those that said that they granted nothing, since
+ * another has the lock or they do not vote. Those that did not answer get one too, since a request whose reply was lost
+ * may be executed later.
  */
 export function toRelease(round: Round): readonly number[] {
-  return indexesOf(round, (seat) => seat !== "held");
+  return indexesOf(round, (seat) => seat !== "held" && seat !== "quarantined");
 }
 
 /** Why an attempt was lost. */

@@ -388,7 +388,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: ROUND,
-        find: 'return indexesOf(round, (seat) => seat !== "held");',
+        find: 'return indexesOf(round, (seat) => seat !== "held" && seat !== "quarantined");',
         put: 'return indexesOf(round, (seat) => seat === "known" || seat === "granted");',
       },
     ],
