@@ -46,6 +46,8 @@ export interface Profile {
   readonly hopMsMax?: number;
   /** Long faults are as frequent as short ones. */
   readonly longFaults?: boolean;
+  /** How many of the worlds begin with a deployment that is in service, from 0 to 1. Default 0.8; never {@link Profile.fromTheStart}. */
+  readonly founded?: number;
   /** Faults begin at once, while a new deployment is being started. */
   readonly fromTheStart?: boolean;
   /** How many of the leases are used to the last moment of their validity, from 0 to 1. Default 0.1. */
@@ -56,14 +58,16 @@ export interface Profile {
   readonly ttlMsByClient?: readonly number[];
   /** TTLs in milliseconds; the largest is also the locker's option. Default 60 to 200. */
   readonly ttlMs?: readonly [min: number, max: number];
-  /** How often a holder extends by itself between two steps. Default 0.2. */
+  /** How often a holder extends by itself between two steps. Default 0.3. */
   readonly extends?: number;
-  /** The longest pause of a holder between two uses of its lease. Default 10. */
+  /** The longest pause of a holder between two uses of its lease. Default 16. */
   readonly stepMs?: number;
   /** The longest pause of a worker between two leases. Default 4. */
   readonly idleMs?: number;
-  /** The same after it was refused. Default 140. */
+  /** The same after it was refused. Default 180. */
   readonly refusedIdleMs?: number;
+  /** How often a worker that was refused comes back when the lock or the quarantine is said to end. Default 0.5. */
+  readonly patient?: number;
   /** Replaces the longest time between a request and its duplicate. */
   readonly duplicateMs?: number;
   /** The pauses between two attempts. Default: as the seed says. */
@@ -107,11 +111,20 @@ const INSIDE = { notPromised: [], ending: "last" } as const;
 
 /** Worlds in which everything promised must hold. */
 export const INSIDE_PROFILES = {
-  strict: { ...INSIDE, what: 'restartGuard "strict", memory lost at any time', guard: "strict", faults: {} },
+  strict: {
+    ...INSIDE,
+    what: 'restartGuard "strict", memory lost at any time',
+    guard: "strict",
+    durationMs: 450,
+    paceMs: 21,
+    faults: {},
+  },
   auto: {
     ...INSIDE,
     what: 'restartGuard "auto", memory lost within its assumption',
     guard: "auto",
+    durationMs: 450,
+    paceMs: 21,
     faults: {},
   },
   fresh: {
@@ -123,7 +136,7 @@ export const INSIDE_PROFILES = {
     keys: 1,
     clients: 4,
     fromTheStart: true,
-    durationMs: 400,
+    durationMs: 250,
     paceMs: 10,
     tailMs: 300,
     ending: "none",
@@ -140,16 +153,18 @@ export const INSIDE_PROFILES = {
     clients: 3,
     ttlMs: [80, 150],
     usedUp: 0.25,
-    durationMs: 600,
-    paceMs: 29,
+    durationMs: 420,
+    paceMs: 20,
     ending: "none",
     refusedIdleMs: 150,
-    faults: only({ failover: 4, delay: 2, reset: 2, stall: 1, cut: 1 }),
+    faults: only({ failover: 3, delay: 2, reset: 2, stall: 1, cut: 1 }),
   },
   clocks: {
     ...INSIDE,
     what: "no memory lost; wall clocks of clients jump anywhere",
     madClocks: true,
+    durationMs: 420,
+    paceMs: 19.5,
     faults: { ...NO_LOSSES, jump: 4 },
   },
   bounds: {
@@ -177,9 +192,9 @@ export const INSIDE_PROFILES = {
     clients: 3,
     tailMs: 500,
     extends: 0.8,
-    durationMs: 450,
+    durationMs: 360,
     ending: "none",
-    paceMs: 17,
+    paceMs: 14,
     kept: 0.7,
     stepMs: 30,
     ttlMs: [60, 120],
@@ -196,11 +211,11 @@ export const INSIDE_PROFILES = {
     usedUp: 0.6,
     ttlMs: [150, 150],
     clockSkewMs: 4,
-    durationMs: 700,
-    paceMs: 34,
+    durationMs: 420,
+    paceMs: 20,
     ending: "none",
     refusedIdleMs: 150,
-    faults: only({ forget: 3, reset: 1, delay: 1, lossy: 1 }),
+    faults: only({ forget: 2, reset: 1.5, delay: 1.5, lossy: 1 }),
   },
   order: {
     ...INSIDE,
@@ -212,11 +227,11 @@ export const INSIDE_PROFILES = {
     guard: "strict",
     ttlMs: [60, 150],
     usedUp: 0.05,
-    durationMs: 850,
-    paceMs: 42,
+    durationMs: 480,
+    paceMs: 23,
     ending: "none",
     refusedIdleMs: 150,
-    faults: only({ forget: 6, reset: 1, delay: 1, replace: 1 }),
+    faults: only({ forget: 3, reset: 1, delay: 1, replace: 1 }),
   },
   skew: {
     ...INSIDE,
@@ -230,11 +245,11 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 98,
     driftPpm: 5_000,
     madClocks: true,
-    durationMs: 700,
-    paceMs: 30,
+    durationMs: 400,
+    paceMs: 19,
     ending: "none",
     refusedIdleMs: 150,
-    faults: only({ forget: 5, jump: 4, reset: 1 }),
+    faults: only({ forget: 3, jump: 4, reset: 1, delay: 1 }),
   },
   healing: {
     ...INSIDE,
@@ -249,8 +264,8 @@ export const INSIDE_PROFILES = {
     stepMs: 45,
     ttlMs: [60, 600],
     clockSkewMs: 4,
-    paceMs: 18,
-    durationMs: 450,
+    paceMs: 15,
+    durationMs: 360,
     inOrder: false,
     ending: "none",
     faults: only({ forget: 2, delay: 5, "cut requests": 5, lossy: 1 }),
@@ -279,8 +294,8 @@ export const INSIDE_PROFILES = {
     calls: false,
     retryDelayMs: [2, 20],
     refusedIdleMs: 10,
-    durationMs: 360,
-    paceMs: 10,
+    durationMs: 280,
+    paceMs: 8,
     tailMs: 10,
     ending: "none",
     idleMs: 20,
@@ -296,8 +311,8 @@ export const INSIDE_PROFILES = {
     extends: 0.5,
     stepMs: 100,
     ttlMs: [60, 150],
-    durationMs: 600,
-    paceMs: 28,
+    durationMs: 400,
+    paceMs: 19,
     ending: "none",
     faults: only({
       partition: 3,
@@ -324,7 +339,7 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 4,
     retryDelayMs: [5, 60],
     refusedIdleMs: 40,
-    durationMs: 280,
+    durationMs: 180,
     paceMs: 7,
     tailMs: 180,
     ending: "none",
@@ -342,7 +357,7 @@ export const INSIDE_PROFILES = {
     usedUp: 0.5,
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
-    durationMs: 300,
+    durationMs: 200,
     paceMs: 9,
     ending: "none",
     longFaults: true,
@@ -365,8 +380,8 @@ export const INSIDE_PROFILES = {
     inOrder: false,
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
-    durationMs: 240,
-    paceMs: 11,
+    durationMs: 200,
+    paceMs: 9.5,
     tailMs: 120,
     ending: "none",
     faults: only({ "forget granted": 6, delay: 3, duplicate: 1, replace: 1 }),
@@ -385,8 +400,8 @@ export const INSIDE_PROFILES = {
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
     ending: "none",
-    durationMs: 320,
-    paceMs: 15,
+    durationMs: 220,
+    paceMs: 10.3,
     faults: only({ lossy: 4, "cut requests": 4, "cut replies": 2, delay: 3, stall: 1, pause: 1 }),
   },
   rolling: {
@@ -397,7 +412,7 @@ export const INSIDE_PROFILES = {
     n: 3,
     keys: 1,
     fromTheStart: true,
-    durationMs: 450,
+    durationMs: 300,
     paceMs: 12,
     tailMs: 300,
     ending: "none",
@@ -414,17 +429,19 @@ export const INSIDE_PROFILES = {
     ttlMs: [60, 150],
     madClocks: true,
     madClients: 1,
-    durationMs: 600,
-    paceMs: 29,
+    durationMs: 420,
+    paceMs: 20,
     ending: "none",
     refusedIdleMs: 120,
-    faults: only({ forget: 4, jump: 4, delay: 1, reset: 1 }),
+    faults: only({ forget: 2, jump: 4, delay: 1, reset: 1 }),
   },
   quorum: {
     ...INSIDE,
     what: 'a larger quorum instead of a quarantine (restartGuard "off"), and so many forgetful backends',
     quorum: "larger",
     guard: "off",
+    durationMs: 330,
+    paceMs: 15.5,
     faults: { restart: 0 },
   },
   kinds: {
@@ -435,8 +452,8 @@ export const INSIDE_PROFILES = {
     clients: 3,
     usedUp: 0.4,
     ttlMs: [100, 200],
-    durationMs: 360,
-    paceMs: 17,
+    durationMs: 300,
+    paceMs: 14,
     faults: {},
   },
   queue: {
@@ -451,7 +468,8 @@ export const INSIDE_PROFILES = {
     usedUp: 0.05,
     stepMs: 15,
     refusedIdleMs: 20,
-    paceMs: 27,
+    paceMs: 18,
+    durationMs: 380,
     faults: only({
       delay: 3,
       lossy: 1,
@@ -469,7 +487,7 @@ export const INSIDE_PROFILES = {
     what: "waiting in line while nothing goes wrong but small delays: first come, first served",
     n: 3,
     keys: 1,
-    clients: 5,
+    clients: 4,
     calls: true,
     calm: true,
     // Where all must agree, one backend that called another waiter costs a turn.
@@ -481,8 +499,8 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 2,
     hopMsMax: 4,
     tailMs: 6,
-    durationMs: 380,
-    paceMs: 19,
+    durationMs: 270,
+    paceMs: 13,
     faults: only({ delay: 1 }),
   },
   reordered: {
@@ -492,13 +510,16 @@ export const INSIDE_PROFILES = {
     ttlMs: [5_000, 10_000],
     ending: "graceful",
     // Nothing so late that its connection is given up before: whoever does not hear of a grant cannot give it back.
-    durationMs: 460,
-    paceMs: 22,
+    durationMs: 380,
+    paceMs: 17.5,
+    keys: 4,
     faults: only({ delay: 8, stall: 1 }),
   },
   force: {
     ...INSIDE,
     what: "an operator deletes locks under their holders",
+    durationMs: 420,
+    paceMs: 19,
     faults: { ...NO_LOSSES, "force release": 3 },
     kept: 1,
   },
@@ -508,6 +529,9 @@ export const INSIDE_PROFILES = {
     inOrder: true,
     ttlMs: [5_000, 10_000],
     ending: "graceful",
+    durationMs: 380,
+    paceMs: 17.5,
+    keys: 4,
     faults: {
       ...NO_LOSSES,
       ...without(["lossy", "duplicate", "half-open", "replace", "close", "down"]),
