@@ -170,9 +170,7 @@ function adversityOf(
 }
 
 /** How often a holder pauses between its uses of one lease. */
-const STEPS = [0, 0, 0, 1, 1, 1, 3] as const;
-const STEP_MS = 16;
-const EXTENDS = 0.3;
+const STEPS = [0, 0, 1, 1, 2, 4] as const;
 /** How many of those who hold write. */
 const WRITES = 0.6;
 
@@ -283,10 +281,10 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   async function hold(lease: HeldLease, record: LeaseRecord): Promise<void> {
     if (dice.chance(0.3)) void lease.signal;
     use(lease, record);
-    for (let steps = dice.pick(STEPS); steps > 0 && lease.remainingMs > 0; steps--) {
-      await sleep(dice.between(0, profile.stepMs ?? STEP_MS));
+    for (let steps = dice.pick(profile.steps ?? STEPS); steps > 0 && lease.remainingMs > 0; steps--) {
+      await sleep(dice.between(0, profile.stepMs ?? 10));
       if (dice.chance(0.4)) use(lease, record);
-      if (dice.chance(profile.extends ?? EXTENDS)) {
+      if (dice.chance(profile.extends ?? 0.2)) {
         await lease.extend(dice.chance(0.5) ? undefined : ttlMsMax).catch(() => undefined);
       }
     }

@@ -1,5 +1,5 @@
 /** Everything about a world that is decided before it begins: plain data, drawn from its seed and its profile. */
-import { drawFaults, weights, type Fault } from "./faults.js";
+import { drawFaults, weights, type Fault, type Weights } from "./faults.js";
 import { createDice, type Dice } from "./kernel.js";
 import type { Clocks } from "./process.js";
 import { PROFILES, type Profile, type ProfileName } from "./profiles.js";
@@ -66,7 +66,7 @@ const RETRIES_MS = [
   [60, 240],
   [120, 400],
 ] as const;
-const NEW_CLIENTS = 8;
+const NEW_CLIENTS = 5;
 const FOUNDED = 0.8;
 
 /** The world of that seed. */
@@ -112,7 +112,7 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
     forgetful: larger === undefined ? n : 2 * larger - n - 1,
     durationMs,
     faults: drawFaults(dice, {
-      weights: weights(profile.faults),
+      weights: weightsOf(profile),
       // Time for a first contact.
       fromMs: fresh || founded || guard !== "auto" ? 0 : 60,
       untilMs: durationMs,
@@ -122,6 +122,15 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
     }),
   };
+}
+
+const drawn = new WeakMap<Profile, Weights>();
+
+/** Made once for each profile. */
+function weightsOf(profile: Profile): Weights {
+  const known = drawn.get(profile) ?? weights(profile.faults);
+  drawn.set(profile, known);
+  return known;
 }
 
 /** Each size as often as it says. */
