@@ -197,7 +197,8 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
             return { kind: "granted", fence: answer.fence, identity: identityOf(current) };
           case "held": {
             const { remainingMs } = answer;
-            if (answer.reserved === undefined) return { kind: "held", remainingMs, identity: identityOf(current) };
+            if (answer.reserved === undefined)
+              return { kind: "held", remainingMs, identity: identityOf(current) };
             return { kind: "held", remainingMs, reserved: true, identity: identityOf(current) };
           }
           case "counter-full":

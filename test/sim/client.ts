@@ -216,7 +216,10 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   }
 
   function refused(error: unknown): undefined {
-    hintMs = error instanceof QuorumLockError && "retryAfterMs" in error ? (error.retryAfterMs as number | undefined) : undefined;
+    hintMs =
+      error instanceof QuorumLockError && "retryAfterMs" in error
+        ? (error.retryAfterMs as number | undefined)
+        : undefined;
     return undefined;
   }
 
@@ -225,10 +228,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     const ttlMs = place.ttlMs ?? dice.whole(ttlMsMin, ttlMsMax);
     const options = { ttlMs, keepAlive };
     if (dice.chance(0.1)) {
-      const refusable = await place
-        .locker()
-        .tryAcquire(key, options)
-        .catch(refused);
+      const refusable = await place.locker().tryAcquire(key, options).catch(refused);
       if (refusable?.acquired === true) return refusable as HeldLease;
       if (refusable !== undefined) hintMs = refusable.retryAfterMs;
       return undefined;

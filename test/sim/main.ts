@@ -5,11 +5,10 @@ import { HELP, isSingle, parseArguments, UsageError, type Arguments } from "./ar
 import { faultText } from "./faults.js";
 import { judge } from "./judge.js";
 import type { TraceLine } from "./kernel.js";
-import { MUTANTS } from "./mutants.js";
 import { drawPlan, type Plan } from "./plan.js";
 import { PROFILES } from "./profiles.js";
 import { runWorlds, total, type Failure, type Tally } from "./run.js";
-import { readFindings, runMutants, writeFindings, type MutantOutcome } from "./run-mutants.js";
+import { PLANTED, readFindings, runMutants, writeFindings, type MutantOutcome } from "./run-mutants.js";
 import { shrink, withFaults } from "./shrink.js";
 import { timelineSvg, timelineText, traceText } from "./timeline.js";
 
@@ -169,7 +168,7 @@ async function hash(args: Arguments): Promise<number> {
 
 async function mutants(args: Arguments): Promise<number> {
   const findings = readFindings(fileOf(FINDINGS));
-  const chosen = MUTANTS.filter(({ name }) => args.only === undefined || name.includes(args.only));
+  const chosen = PLANTED.filter(({ name }) => args.only === undefined || name.includes(args.only));
   const outcomes: MutantOutcome[] = [];
   for await (const outcome of runMutants({
     mutants: chosen,

@@ -172,7 +172,9 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
           });
           return;
         }
-        const execute = Reflect.get(current(), operation) as (...given: readonly unknown[]) => Promise<unknown>;
+        const execute = Reflect.get(current(), operation) as (
+          ...given: readonly unknown[]
+        ) => Promise<unknown>;
         execute(...args).then(
           (value) => answer({ value }),
           (error: Error) => answer({ error }),
