@@ -92,9 +92,11 @@ async function many(args: Arguments): Promise<number> {
 
 function progressText(all: Tally, cpuSeconds: number): string {
   const rate = all.worlds / cpuSeconds;
+  const mean = (sum: number, digits: number): string => (sum / Math.max(1, all.worlds)).toFixed(digits);
   return (
     `${all.worlds} worlds (${rate.toFixed(0)} per second of processor time), ${(all.simulatedMs / HOUR_MS).toFixed(2)} simulated hours, ` +
-    `${all.events} events, ${all.faults} faults, ${all.leases} holds, ${percent(all.fast / Math.max(1, all.leases))} of them won in one round trip`
+    `${all.events} events, ${all.faults} faults, ${all.leases} holds, ${percent(all.fast / Math.max(1, all.leases))} of them won in one round trip; ` +
+    `a world has ${mean(all.events, 0)} events, ${mean(all.faults, 1)} faults and ${mean(all.leases, 1)} holds`
   );
 }
 

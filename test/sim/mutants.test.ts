@@ -122,7 +122,7 @@ describe("the command line of the simulation", () => {
     const { code, text } = await sim(["--seeds", "2", "--profile", "strict"]);
     expect(code).toBe(0);
     expect(text).toMatch(
-      /^2 worlds \(\d+ per second of processor time\), [\d.]+ simulated hours, \d+ events, \d+ faults, \d+ holds/m,
+      /^2 worlds \(\d+ per second of processor time\), [\d.]+ simulated hours, \d+ events, \d+ faults, \d+ holds, [\d.]+ % of them won in one round trip; a world has \d+ events, [\d.]+ faults and [\d.]+ holds$/m,
     );
     expect(text).toContain("No promise was broken.");
   });

@@ -392,7 +392,8 @@ function laneOf({ kind }: Fault, client: Client, server: Server): string {
   }
 }
 
-function deploymentOf(plan: Plan): Deployment {
+/** The figures that the lockers of a world agree on with its backends, for whoever looks at a backend past them. */
+export function deploymentOf(plan: Plan): Deployment {
   const { maxTtlMs, clockSkewMs, driftPpm } = plan;
   const lateByMs = Math.max(...plan.natures.map(({ grainMs }) => grainMs));
   return {
