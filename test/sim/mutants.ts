@@ -154,7 +154,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "expiry",
-    worlds: 1_000,
+    worlds: 2_000,
   },
   {
     name: "raise of whatever its owner has",
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "ties",
-    worlds: 1_500,
+    worlds: 4_000,
   },
   {
     name: "a late grant above the token counts",
@@ -527,7 +527,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: LOOKS_ONLY_AT_REACHABLE,
     seenBy: ["exclusion"],
     profile: "starting",
-    worlds: 2_000,
+    worlds: 4_000,
   },
   {
     name: "bootstrap after one look",
@@ -666,7 +666,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["turns"],
     profile: "turns",
-    worlds: 150,
+    worlds: 400,
   },
   {
     name: "an adoption asks nobody whether the lease still exists",

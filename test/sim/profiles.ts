@@ -372,10 +372,11 @@ export const INSIDE_PROFILES = {
     usedUp: 0.5,
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
-    durationMs: 180,
-    paceMs: 8,
+    durationMs: 300,
+    paceMs: 10,
     ending: "none",
     longFaults: true,
+    patient: 0,
     faults: only({ forget: 5, down: 7, replace: 5, delay: 1 }),
   },
   proxied: {
@@ -637,6 +638,8 @@ export const OUTSIDE_PROFILES = {
     refusedIdleMs: 10,
     durationMs: 360,
     paceMs: 17,
+    patient: 0,
+    founded: 0,
     faults: only({ duplicate: 8, delay: 1, reset: 1 }),
   },
   drift: {
