@@ -25,6 +25,7 @@ const sim = compileSim();
 const { KNOBS } = await import(new URL("faults.js", sim).href);
 const { INSIDE_PROFILES, OUTSIDE_PROFILES } = await import(new URL("profiles.js", sim).href);
 const { MUTANTS } = await import(new URL("mutants.js", sim).href);
+const { FALSE_ALARMS } = await import(new URL("false-alarms.js", sim).href);
 
 // What a terminal would colour is text here.
 process.env["NO_COLOR"] = "1";
@@ -48,7 +49,8 @@ const PAGES = {
     faults: faultTable,
     inside: insideTable,
     outside: outsideTable,
-    mutants: mutantTable,
+    mutants: () => mutantTable(MUTANTS, "missing rule"),
+    "false alarms": () => mutantTable(FALSE_ALARMS, "bug of the simulation"),
   },
   "docs/scaling.md": {
     balance: balanceTable,
@@ -356,9 +358,9 @@ function outsideTable() {
   return table(head, rows);
 }
 
-function mutantTable() {
+function mutantTable(mutants, what) {
   const finds = JSON.parse(read("test/sim/mutant-findings.json"));
-  const rows = MUTANTS.map(({ name, edits, profile, worlds }) => {
+  const rows = mutants.map(({ name, edits, profile, worlds }) => {
     const find = finds.find((each) => each.name === name);
     const files = [...new Set(edits.map(({ file }) => `\`${file}.ts\``))].join(", ");
     return [
@@ -370,10 +372,7 @@ function mutantTable() {
       find === undefined ? "" : figure(find.world),
     ];
   });
-  return table(
-    ["missing rule", "planted in", "profile", "budget in worlds", "seen by", "first in world"],
-    rows,
-  );
+  return table([what, "planted in", "profile", "budget in worlds", "seen by", "first in world"], rows);
 }
 
 /** How evenly a million keys are spread, and how many move when a shard is added. */

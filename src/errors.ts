@@ -316,7 +316,7 @@ abstract class RefusedError extends QuorumLockError implements RefusalData {
   readonly retryAfterMs: number | undefined;
 
   constructor(sentence: string, data: RefusalData) {
-    const faults = data.votes.flatMap((vote) => (vote.error === undefined ? [] : [vote.error]));
+    const faults = faultsOf(data.votes);
     super(
       `${sentence} (${attemptsText(data)}): ${votesText(data.votes)}`,
       faults.length === 0
@@ -522,6 +522,12 @@ export function show(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
   return typeof value === "bigint" ? `${value}n` : String(value);
+}
+
+function faultsOf(votes: readonly VoteReport[]): readonly Error[] {
+  const faults: Error[] = [];
+  for (const { error } of votes) if (error !== undefined) faults.push(error);
+  return faults;
 }
 
 function attemptsText(data: RefusalData): string {

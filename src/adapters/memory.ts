@@ -130,13 +130,20 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
     const memoryKind: MemoryKind = deployment.restartGuard === "off" ? "off" : "volatile";
     const { quarantineMs, tokenRetentionMs: retentionMs } = deployment;
 
+    /** The mark that this session found fit, for the memory of then: values that are not edited need no second look. */
+    let fit: Mark | undefined;
+    let fitFor = "";
+
     /** The mark of this memory, written when it is missing or belongs to another; refuses another configuration. */
     function currentMark(): Mark {
+      if (mark !== undefined && mark === fit && incarnation === fitFor) return mark;
       const expected = { figures: deployment, memory: memoryKind, origin: incarnation, quarantineMs };
       if (mark !== undefined && !markFits(mark, expected)) throw mismatch(name, mark, expected);
       const current = markOf(mark, expected, { id: "0", nowMs: clock.nowMs() });
       if (current !== mark) identity = { serverId: incarnation, incarnation: current.incarnation };
       mark = current;
+      fit = current;
+      fitFor = incarnation;
       return current;
     }
 
@@ -186,8 +193,18 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
         const waiter = ticket && { ...ticket, id: caller.address(ticket.id) };
         const request = { owner, ttlMs, proposal: clamped, ticket: waiter };
         const answer = step(key, (kept, context) => acquireKey(kept, request, context));
-        if (answer.kind === "counter-full") throw counterBroken(name, key);
-        return { ...answer, identity: identityOf(current) };
+        switch (answer.kind) {
+          case "granted":
+            return { kind: "granted", fence: answer.fence, identity: identityOf(current) };
+          case "held": {
+            const { remainingMs } = answer;
+            if (answer.reserved === undefined)
+              return { kind: "held", remainingMs, identity: identityOf(current) };
+            return { kind: "held", remainingMs, reserved: true, identity: identityOf(current) };
+          }
+          case "counter-full":
+            throw counterBroken(name, key);
+        }
       },
 
       async raise(request: RaiseRequest): Promise<RaiseReply> {

@@ -5,6 +5,7 @@
  * in between, since his quorum would have shared a backend with them.
  */
 import { assert, unreachable } from "./assert.js";
+import { replaced } from "./replaced.js";
 import { after, type Instant } from "./time.js";
 import { validityMs, type ClockBounds } from "./validity.js";
 
@@ -50,7 +51,7 @@ export function startAdoption(
 export function castSighting(adoption: Adoption, index: number, sighting: LeaseSighting): Adoption {
   assert(index >= 0 && index < adoption.seen.length, "sightings come from the adoption's own backends");
   if (adoption.seen[index] !== undefined) return adoption;
-  return { ...adoption, seen: adoption.seen.with(index, sighting) };
+  return { ...adoption, seen: replaced(adoption.seen, index, sighting) };
 }
 
 /**

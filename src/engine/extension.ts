@@ -3,6 +3,7 @@
  * the old validity still ran: between its end and a late answer somebody else may have come and gone.
  */
 import { assert } from "./assert.js";
+import { replaced } from "./replaced.js";
 import { elapsedMs, type Instant } from "./time.js";
 
 /** One backend's answer to an extend. A fault's effect is unknown. */
@@ -28,14 +29,14 @@ export function startExtension(n: number, quorum: number, validUntil: Instant): 
 export function castExtend(extension: Extension, index: number, vote: ExtendVote): Extension {
   assert(index >= 0 && index < extension.votes.length, "votes come from the round's own backends");
   if (extension.votes[index] !== undefined) return extension;
-  return { ...extension, votes: extension.votes.with(index, vote) };
+  return { ...extension, votes: replaced(extension.votes, index, vote) };
 }
 
 /** The round after the vote of backend number `index` turned out to be that of another one. */
 export function revokeExtend(extension: Extension, index: number): Extension {
   const vote = extension.votes[index];
   if (vote === undefined || vote === "fault") return extension;
-  return { ...extension, votes: extension.votes.with(index, "fault") };
+  return { ...extension, votes: replaced(extension.votes, index, "fault") };
 }
 
 /** Whether the round is decided at `now`. */

@@ -7,6 +7,7 @@
  * exists ("join"), so that nobody else does either.
  */
 import { assert } from "./assert.js";
+import { replaced } from "./replaced.js";
 
 /** What an answer says about the memory of the backend that gave it. */
 export type Sighting =
@@ -72,12 +73,12 @@ export function observe(state: FirstContact, from: SightingSource, sighting: Sig
     // Nothing new, as for nearly every answer of a deployment at work.
     if (state.deploymentSeen && state.quarantined[from.index] === undefined) return state;
     return sawDeployment(state, {
-      quarantined: state.quarantined.with(from.index, undefined),
-      unjoined: state.unjoined.with(from.index, undefined),
+      quarantined: replaced(state.quarantined, from.index, undefined),
+      unjoined: replaced(state.unjoined, from.index, undefined),
     });
   }
-  const quarantined = state.quarantined.with(from.index, sighting.incarnation);
-  const unjoined = state.unjoined.with(from.index, sighting.joined ? undefined : sighting.incarnation);
+  const quarantined = replaced(state.quarantined, from.index, sighting.incarnation);
+  const unjoined = replaced(state.unjoined, from.index, sighting.joined ? undefined : sighting.incarnation);
   if (sighting.joined) return sawDeployment(state, { quarantined, unjoined });
   const seen = { ...state, clock: state.clock + 1, quarantined, unjoined };
   return state.deploymentSeen ? seen : look(seen, from, sighting.incarnation);
@@ -98,11 +99,11 @@ function look(state: FirstContact, from: SightingSource, incarnation: string): F
   }
   if (from.sentAt < state.looksFrom) return state;
   if (state.firstDoneAt === undefined) {
-    const first = state.first.with(from.index, incarnation);
+    const first = replaced(state.first, from.index, incarnation);
     return { ...state, first, firstDoneAt: first.includes(undefined) ? undefined : state.clock };
   }
   if (from.sentAt < state.firstDoneAt) return state;
-  const second = state.second.with(from.index, incarnation);
+  const second = replaced(state.second, from.index, incarnation);
   return { ...state, second, decided: second.includes(undefined) ? state.decided : second };
 }
 
@@ -125,7 +126,7 @@ export function dueJoins(state: FirstContact): readonly Target[] {
 /** The state after a backend acknowledged that it was joined in that incarnation. */
 export function joinAcknowledged(state: FirstContact, target: Target): FirstContact {
   if (state.unjoined[target.index] !== target.incarnation) return state;
-  return { ...state, unjoined: state.unjoined.with(target.index, undefined) };
+  return { ...state, unjoined: replaced(state.unjoined, target.index, undefined) };
 }
 
 const NONE: readonly Target[] = [];

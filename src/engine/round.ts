@@ -8,6 +8,7 @@
  * backend, and a later attempt gets more than the token from that one.
  */
 import { assert, unreachable } from "./assert.js";
+import { replaced } from "./replaced.js";
 import type { Instant } from "./time.js";
 import { higherFence } from "./token.js";
 
@@ -100,8 +101,8 @@ export function castVote(round: Round, index: number, vote: Vote): Round {
 
 function castGrant(round: Round, index: number, fence: bigint): Round {
   if (round.token !== undefined) return withSeat(round, index, seatForLateFence(fence, round.token));
-  const fences = round.fences.with(index, fence);
-  const seats = round.seats.with(index, "granted");
+  const fences = replaced(round.fences, index, fence);
+  const seats = replaced(round.seats, index, "granted");
   if (count(seats, "granted") < round.quorum) return { ...round, fences, seats };
   let token = fence;
   for (const granted of fences) if (granted !== undefined) token = higherFence(token, granted);
@@ -165,11 +166,12 @@ export function verdict(round: Round, now: Instant): Verdict {
 }
 
 /**
- * The backends that get a release when the attempt is given up: all but those known to hold another's lock. Those
- * that did not answer get one too, since a request whose reply was lost may be executed later.
+ * The backends that get a release when the attempt is given up: all but those that said that they granted nothing, since
+ * another has the lock or they do not vote. Those that did not answer get one too, since a request whose reply was lost
+ * may be executed later.
  */
 export function toRelease(round: Round): readonly number[] {
-  return indexesOf(round, (seat) => seat !== "held");
+  return indexesOf(round, (seat) => seat !== "held" && seat !== "quarantined");
 }
 
 /** Why an attempt was lost. */
@@ -219,8 +221,8 @@ function refusedBy(
 ): Round {
   return {
     ...round,
-    seats: round.seats.with(index, vote.kind),
-    remainingMs: round.remainingMs.with(index, vote.remainingMs),
+    seats: replaced(round.seats, index, vote.kind),
+    remainingMs: replaced(round.remainingMs, index, vote.remainingMs),
   };
 }
 
@@ -231,7 +233,7 @@ function seatOf(round: Round, index: number): Seat {
 }
 
 function withSeat(round: Round, index: number, seat: Seat): Round {
-  return { ...round, seats: round.seats.with(index, seat) };
+  return { ...round, seats: replaced(round.seats, index, seat) };
 }
 
 function count(seats: readonly Seat[], wanted: Seat): number {

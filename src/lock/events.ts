@@ -1,5 +1,5 @@
 /** What a locker reports while it works: typed events, and one structured log line for each. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { BackendError, LossReason, VoteReport } from "../errors.js";
 import type { Logger } from "../options.js";
 import type { RefusalReason } from "../engine/round.js";
@@ -195,5 +195,5 @@ function voteText(vote: VoteReport): string {
 
 /** What may be shown of an owner. */
 export function ownerHash(owner: string): string {
-  return createHash("sha256").update(owner).digest("hex").slice(0, 8);
+  return hash("sha256", owner, "hex").slice(0, 8);
 }

@@ -156,7 +156,7 @@ export function createTimerWheel<Entry extends WheelEntry>(tick: number): TimerW
       const slot = firstSlot();
       return slot === NONE ? undefined : startOf(slot);
     },
-    entries: () => slots.flatMap((ring) => listed(ring)),
+    entries: () => (size === 0 ? [] : slots.flatMap((ring) => listed(ring))),
   };
 }
 

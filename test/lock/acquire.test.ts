@@ -182,11 +182,27 @@ describe("acquire", () => {
     const { locker, links } = await startedClient(stage);
     links[1]?.kill();
     links[2]?.kill();
+    const before = { ...links[0]?.calls } as { readonly acquire: number; readonly release: number };
     await stage.error(locker.acquire("key", { waitMs: 300 }));
-    expect(links[0]?.calls.release).toBe(links[0]?.calls.acquire);
+    const { acquire, release } = { ...links[0]?.calls } as typeof before;
+    expect(acquire - before.acquire).toBeGreaterThan(1);
+    expect(release - before.release).toBe(acquire - before.acquire);
     expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
     links[1]?.revive();
     expect((await stage.wait(locker.tryAcquire("key"))).acquired).toBe(true);
+  });
+
+  it("releases nothing on backends that answered that they are in quarantine, and granted nothing", async () => {
+    const stage = createStage();
+    const { locker, links } = stage.client({ restartGuard: "strict" });
+    await stage.error(locker.acquire("key", { waitMs: 300 }));
+    for (const { calls } of links) expect(calls.acquire).toBeGreaterThan(1);
+    // An attempt is lost by two answers of three.
+    expect(links.map(({ calls }) => calls.acquire - calls.release).sort()).toEqual([
+      0,
+      links[0]?.calls.acquire,
+      links[0]?.calls.acquire,
+    ]);
   });
 
   it("works at the first try after the machine slept for an hour", async () => {

@@ -3,6 +3,7 @@ import {
   createLocker,
   guardInProcess,
   NoQuorumError,
+  QuorumLockError,
   type HandOver,
   type HighWaterMarks,
   type Locker,
@@ -170,8 +171,13 @@ function adversityOf(
 
 /** How often a holder pauses between its uses of one lease. */
 const STEPS = [0, 0, 1, 1, 2, 4] as const;
+/** How many of those who hold write. */
+const WRITES = 0.6;
 
-const REFUSED_IDLE_MS = 140;
+const REFUSED_IDLE_MS = 180;
+/** Whoever comes back when a lock or a quarantine ends comes at the moment at which most can go wrong, or a little later. */
+const PATIENT = 0.5;
+const PATIENT_LATE_MS = 8;
 /** How often a lease is given away rather than given back, and how often a worker looks for such a one. */
 const HANDS_OVER = 0.08;
 const ADOPTS = 0.5;
@@ -198,15 +204,34 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     });
   }
 
+  /** When the last refusal said that it may be worth to try again; undefined where it did not tell. */
+  let hintMs: number | undefined;
+
+  /** How long a worker that was refused does something else. */
+  function refusedIdleMs(): number {
+    if (hintMs !== undefined && hintMs <= plan.durationMs && dice.chance(profile.patient ?? PATIENT)) {
+      return hintMs + dice.between(0, PATIENT_LATE_MS);
+    }
+    return dice.between(0, profile.refusedIdleMs ?? REFUSED_IDLE_MS);
+  }
+
+  function refused(error: unknown): undefined {
+    hintMs =
+      error instanceof QuorumLockError && "retryAfterMs" in error
+        ? (error.retryAfterMs as number | undefined)
+        : undefined;
+    return undefined;
+  }
+
   async function take(key: string, keepAlive: boolean): Promise<HeldLease | undefined> {
+    hintMs = undefined;
     const ttlMs = place.ttlMs ?? dice.whole(ttlMsMin, ttlMsMax);
     const options = { ttlMs, keepAlive };
     if (dice.chance(0.1)) {
-      const refusable = await place
-        .locker()
-        .tryAcquire(key, options)
-        .catch(() => undefined);
-      return refusable?.acquired === true ? (refusable as HeldLease) : undefined;
+      const refusable = await place.locker().tryAcquire(key, options).catch(refused);
+      if (refusable?.acquired === true) return refusable as HeldLease;
+      if (refusable !== undefined) hintMs = refusable.retryAfterMs;
+      return undefined;
     }
     const abort = dice.chance(0.1) ? new AbortController() : undefined;
     if (abort !== undefined) place.signals.push(abort.signal);
@@ -218,7 +243,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     const lease = await place
       .locker()
       .acquire(key, { ...options, waitMs, ...(abort === undefined ? {} : { signal: abort.signal }) })
-      .catch(() => undefined);
+      .catch(refused);
     if (timer !== undefined) process.system.cancelTimer(timer);
     return lease as HeldLease | undefined;
   }
@@ -240,7 +265,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   function use(lease: HeldLease, record: LeaseRecord): void {
     const { remainingMs } = lease;
     recorder.said(process, record, remainingMs);
-    if (remainingMs <= 0) return;
+    if (remainingMs <= 0 || !dice.chance(WRITES)) return;
     const travelMs = dice.chance(0.1) ? dice.between(0, 300) : dice.between(0, 5);
     kernel.plan(process.atMs() + travelMs, () => {
       let accepted = true;
@@ -256,7 +281,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   async function hold(lease: HeldLease, record: LeaseRecord): Promise<void> {
     if (dice.chance(0.3)) void lease.signal;
     use(lease, record);
-    for (let steps = dice.pick(STEPS); steps > 0 && lease.remainingMs > 0; steps--) {
+    for (let steps = dice.pick(profile.steps ?? STEPS); steps > 0 && lease.remainingMs > 0; steps--) {
       await sleep(dice.between(0, profile.stepMs ?? 10));
       if (dice.chance(0.4)) use(lease, record);
       if (dice.chance(profile.extends ?? 0.2)) {
@@ -267,11 +292,12 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   }
 
   return async () => {
-    let idleMs = profile.idleMs ?? 4;
+    const idleMs = profile.idleMs ?? 4;
+    let wasRefused = false;
     while (!isOver() && !process.hasCrashed() && !place.isClosed()) {
-      await sleep(dice.between(0, idleMs));
       // Whoever was refused does something else for a while.
-      idleMs = profile.refusedIdleMs ?? REFUSED_IDLE_MS;
+      await sleep(wasRefused ? refusedIdleMs() : dice.between(0, idleMs));
+      wasRefused = true;
       const usedUp = profile.ending !== "graceful" && dice.chance(profile.usedUp ?? 0.1);
       const keepAlive = !usedUp && dice.chance(profile.kept ?? 0.5);
       const adopts = handOvers.length > 0 && dice.chance(ADOPTS);
@@ -279,7 +305,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       if (lease === undefined) continue;
       const record = recorder.given(process, lease);
       if (record === undefined) continue;
-      idleMs = profile.idleMs ?? 4;
+      wasRefused = false;
       if (usedUp) {
         use(lease, record);
         await sleep(lease.remainingMs);

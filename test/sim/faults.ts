@@ -201,10 +201,21 @@ export interface FaultPlan {
   readonly long?: boolean;
 }
 
+/** Weights by the list of kinds and their sum; drawing from them is what a plan takes longest for. */
+const known = new WeakMap<Weights, readonly [kinds: [FaultKind, number][], sum: number]>();
+
+function kindsOf(weights: Weights): readonly [kinds: [FaultKind, number][], sum: number] {
+  const before = known.get(weights);
+  if (before !== undefined) return before;
+  const kinds = Object.entries(weights) as [FaultKind, number][];
+  const made = [kinds, kinds.reduce((total, [, weight]) => total + weight, 0)] as const;
+  known.set(weights, made);
+  return made;
+}
+
 /** A list of faults in the order of time. */
 export function drawFaults(dice: Dice, plan: FaultPlan): readonly Fault[] {
-  const kinds = Object.entries(plan.weights) as [FaultKind, number][];
-  const sum = kinds.reduce((total, [, weight]) => total + weight, 0);
+  const [kinds, sum] = kindsOf(plan.weights);
   const faults: Fault[] = [];
   if (sum === 0) return faults;
   const drawn = (range: Range | undefined): number => (range === undefined ? 0 : dice.between(...range));

@@ -5,11 +5,10 @@ import { HELP, isSingle, parseArguments, UsageError, type Arguments } from "./ar
 import { faultText } from "./faults.js";
 import { judge } from "./judge.js";
 import type { TraceLine } from "./kernel.js";
-import { MUTANTS } from "./mutants.js";
 import { drawPlan, type Plan } from "./plan.js";
 import { PROFILES } from "./profiles.js";
 import { runWorlds, total, type Failure, type Tally } from "./run.js";
-import { readFindings, runMutants, writeFindings, type MutantOutcome } from "./run-mutants.js";
+import { PLANTED, readFindings, runMutants, writeFindings, type MutantOutcome } from "./run-mutants.js";
 import { shrink, withFaults } from "./shrink.js";
 import { timelineSvg, timelineText, traceText } from "./timeline.js";
 
@@ -93,9 +92,11 @@ async function many(args: Arguments): Promise<number> {
 
 function progressText(all: Tally, cpuSeconds: number): string {
   const rate = all.worlds / cpuSeconds;
+  const mean = (sum: number, digits: number): string => (sum / Math.max(1, all.worlds)).toFixed(digits);
   return (
     `${all.worlds} worlds (${rate.toFixed(0)} per second of processor time), ${(all.simulatedMs / HOUR_MS).toFixed(2)} simulated hours, ` +
-    `${all.events} events, ${all.faults} faults, ${all.leases} holds, ${percent(all.fast / Math.max(1, all.leases))} of them won in one round trip`
+    `${all.events} events, ${all.faults} faults, ${all.leases} holds, ${percent(all.fast / Math.max(1, all.leases))} of them won in one round trip; ` +
+    `a world has ${mean(all.events, 0)} events, ${mean(all.faults, 1)} faults and ${mean(all.leases, 1)} holds`
   );
 }
 
@@ -169,7 +170,7 @@ async function hash(args: Arguments): Promise<number> {
 
 async function mutants(args: Arguments): Promise<number> {
   const findings = readFindings(fileOf(FINDINGS));
-  const chosen = MUTANTS.filter(({ name }) => args.only === undefined || name.includes(args.only));
+  const chosen = PLANTED.filter(({ name }) => args.only === undefined || name.includes(args.only));
   const outcomes: MutantOutcome[] = [];
   for await (const outcome of runMutants({
     mutants: chosen,

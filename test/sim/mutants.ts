@@ -154,7 +154,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "expiry",
-    worlds: 1_000,
+    worlds: 2_000,
   },
   {
     name: "raise of whatever its owner has",
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["tokens"],
     profile: "ties",
-    worlds: 1_500,
+    worlds: 4_000,
   },
   {
     name: "a late grant above the token counts",
@@ -388,7 +388,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: ROUND,
-        find: 'return indexesOf(round, (seat) => seat !== "held");',
+        find: 'return indexesOf(round, (seat) => seat !== "held" && seat !== "quarantined");',
         put: 'return indexesOf(round, (seat) => seat === "known" || seat === "granted");',
       },
     ],
@@ -527,7 +527,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: LOOKS_ONLY_AT_REACHABLE,
     seenBy: ["exclusion"],
     profile: "starting",
-    worlds: 2_000,
+    worlds: 4_000,
   },
   {
     name: "bootstrap after one look",
@@ -666,7 +666,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["turns"],
     profile: "turns",
-    worlds: 150,
+    worlds: 400,
   },
   {
     name: "what a lost attempt gives back does not name its ticket",

@@ -1,5 +1,5 @@
 /** Everything about a world that is decided before it begins: plain data, drawn from its seed and its profile. */
-import { drawFaults, weights, type Fault } from "./faults.js";
+import { drawFaults, weights, type Fault, type Weights } from "./faults.js";
 import { createDice, type Dice } from "./kernel.js";
 import type { Clocks } from "./process.js";
 import { PROFILES, type Profile, type ProfileName } from "./profiles.js";
@@ -32,6 +32,8 @@ export interface Plan {
   /** Undefined: the default of the locker. */
   readonly quorum: number | undefined;
   readonly guard: "strict" | "auto" | "off";
+  /** The deployment is in service when the world begins; else its first client starts it. */
+  readonly founded: boolean;
   readonly driftPpm: number;
   readonly clockSkewMs: number;
   readonly maxTtlMs: number;
@@ -53,21 +55,25 @@ export interface Plan {
 /** TTLs of leases, unless the profile says otherwise. */
 export const TTL_MS = [60, 200] as const;
 
-const SIZES = [1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 7, 9] as const;
-const CLIENTS = [1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 5] as const;
+/** All sizes, but mostly small ones: a world of nine costs three of three, and what can go wrong can go wrong with three. */
+const SIZES = sizes({ 1: 6, 2: 6, 3: 52, 4: 4, 5: 5, 6: 1, 7: 1, 8: 1, 9: 1 });
+/** Those in which a quorum can be larger than a majority and still lack some. */
+const LARGER_SIZES = sizes({ 4: 10, 5: 10, 6: 2, 7: 2, 8: 1, 9: 1 });
+const CLIENTS = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 4] as const;
 const DRIFTS_PPM = [5_000, 20_000, 50_000] as const;
 const RETRIES_MS = [
   [30, 120],
   [60, 240],
   [120, 400],
 ] as const;
-const NEW_CLIENTS = 8;
+const NEW_CLIENTS = 5;
+const FOUNDED = 0.8;
 
 /** The world of that seed. */
 export function drawPlan(seed: number, name: ProfileName): Plan {
   const dice = createDice(seed);
   const profile: Profile = PROFILES[name];
-  const n = profile.n ?? dice.pick(profile.quorum === "larger" ? [4, 5, 6, 7, 8, 9] : SIZES);
+  const n = profile.n ?? dice.pick(profile.quorum === "larger" ? LARGER_SIZES : SIZES);
   const majority = Math.floor(n / 2) + 1;
   const larger = profile.quorum === "larger" ? dice.whole(majority + (n % 2), n - 1) : undefined;
   const quorum =
@@ -85,16 +91,18 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
   const of = <T>(length: number, draw: (i: number) => T): readonly T[] =>
     Array.from({ length }, (_, i) => draw(i));
   const guard = profile.guard ?? dice.pick(["strict", "auto"] as const);
+  const founded = !fresh && dice.chance(profile.founded ?? FOUNDED);
   return {
     seed,
     profile: name,
     n,
     quorum,
     guard,
+    founded,
     driftPpm,
     clockSkewMs,
     maxTtlMs: profile.ttlMs?.[1] ?? TTL_MS[1],
-    keys: of(profile.keys ?? dice.pick([1, 1, 2, 2, 3]), () => "").map((_, i) => `key-${i + 1}`),
+    keys: of(profile.keys ?? dice.pick([1, 2, 3, 3, 4]), () => "").map((_, i) => `key-${i + 1}`),
     backends: of(n, () => drawClocks(dice, profile, { driftPpm, clockSkewMs })),
     clients: of(profile.clients ?? dice.pick(CLIENTS), client),
     newClients: of(NEW_CLIENTS, client),
@@ -104,8 +112,9 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
     forgetful: larger === undefined ? n : 2 * larger - n - 1,
     durationMs,
     faults: drawFaults(dice, {
-      weights: weights(profile.faults),
-      fromMs: fresh ? 0 : guard === "auto" ? 60 : 0,
+      weights: weightsOf(profile),
+      // Time for a first contact.
+      fromMs: fresh || founded || guard !== "auto" ? 0 : 60,
       untilMs: durationMs,
       paceMs: profile.paceMs ?? 27,
       ...(profile.tailMs === undefined ? {} : { tailMs: profile.tailMs }),
@@ -113,6 +122,20 @@ export function drawPlan(seed: number, name: ProfileName): Plan {
       ...(profile.duplicateMs === undefined ? {} : { duplicateMs: profile.duplicateMs }),
     }),
   };
+}
+
+const drawn = new WeakMap<Profile, Weights>();
+
+/** Made once for each profile. */
+function weightsOf(profile: Profile): Weights {
+  const known = drawn.get(profile) ?? weights(profile.faults);
+  drawn.set(profile, known);
+  return known;
+}
+
+/** Each size as often as it says. */
+function sizes(shares: Readonly<Record<number, number>>): readonly number[] {
+  return Object.entries(shares).flatMap(([n, share]) => new Array<number>(share).fill(Number(n)));
 }
 
 /** All alike, unless the quorum is a mixed one. */

@@ -46,6 +46,8 @@ export interface Profile {
   readonly hopMsMax?: number;
   /** Long faults are as frequent as short ones. */
   readonly longFaults?: boolean;
+  /** How many of the worlds begin with a deployment that is in service, from 0 to 1. Default 0.8; never {@link Profile.fromTheStart}. */
+  readonly founded?: number;
   /** Faults begin at once, while a new deployment is being started. */
   readonly fromTheStart?: boolean;
   /** How many of the leases are used to the last moment of their validity, from 0 to 1. Default 0.1. */
@@ -58,12 +60,16 @@ export interface Profile {
   readonly ttlMs?: readonly [min: number, max: number];
   /** How often a holder extends by itself between two steps. Default 0.2. */
   readonly extends?: number;
+  /** How often a holder pauses between two uses of its lease. Default: up to four times, or not at all. */
+  readonly steps?: readonly number[];
   /** The longest pause of a holder between two uses of its lease. Default 10. */
   readonly stepMs?: number;
   /** The longest pause of a worker between two leases. Default 4. */
   readonly idleMs?: number;
-  /** The same after it was refused. Default 140. */
+  /** The same after it was refused. Default 180. */
   readonly refusedIdleMs?: number;
+  /** How often a worker that was refused comes back when the lock or the quarantine is said to end. Default 0.5. */
+  readonly patient?: number;
   /** Replaces the longest time between a request and its duplicate. */
   readonly duplicateMs?: number;
   /** The pauses between two attempts. Default: as the seed says. */
@@ -107,15 +113,31 @@ const ALL_OFF = without([
   "force release",
 ]);
 
+/** Of worlds in which many leases are taken, rather than few of them looked at closely. */
+const QUICK = { steps: [0, 0, 0, 1, 1, 1, 3], stepMs: 16, extends: 0.3 } as const;
+
 const INSIDE = { notPromised: [], ending: "last" } as const;
 
 /** Worlds in which everything promised must hold. */
 export const INSIDE_PROFILES = {
-  strict: { ...INSIDE, what: 'restartGuard "strict", memory lost at any time', guard: "strict", faults: {} },
+  strict: {
+    ...INSIDE,
+    ...QUICK,
+    what: 'restartGuard "strict", memory lost at any time',
+    guard: "strict",
+    durationMs: 540,
+    paceMs: 25.5,
+    keys: 3,
+    faults: {},
+  },
   auto: {
     ...INSIDE,
+    ...QUICK,
     what: 'restartGuard "auto", memory lost within its assumption',
     guard: "auto",
+    durationMs: 520,
+    paceMs: 24,
+    keys: 3,
     faults: {},
   },
   fresh: {
@@ -127,7 +149,7 @@ export const INSIDE_PROFILES = {
     keys: 1,
     clients: 4,
     fromTheStart: true,
-    durationMs: 400,
+    durationMs: 240,
     paceMs: 10,
     tailMs: 300,
     ending: "none",
@@ -144,16 +166,19 @@ export const INSIDE_PROFILES = {
     clients: 3,
     ttlMs: [80, 150],
     usedUp: 0.25,
-    durationMs: 600,
-    paceMs: 29,
+    durationMs: 580,
+    paceMs: 27.5,
     ending: "none",
     refusedIdleMs: 150,
     faults: only({ failover: 4, delay: 2, reset: 2, stall: 1, cut: 1 }),
   },
   clocks: {
     ...INSIDE,
+    ...QUICK,
     what: "no memory lost; wall clocks of clients jump anywhere",
     madClocks: true,
+    durationMs: 500,
+    paceMs: 23.5,
     faults: { ...NO_LOSSES, jump: 4 },
   },
   bounds: {
@@ -167,9 +192,10 @@ export const INSIDE_PROFILES = {
     ttlMs: [200, 240],
     calls: false,
     ending: "none",
-    durationMs: 450,
-    paceMs: 22,
+    durationMs: 500,
+    paceMs: 24,
     retryDelayMs: [5, 30],
+    founded: 1,
     faults: only({ delay: 2, reset: 1, pause: 1, slow: 1 }),
   },
   delays: {
@@ -181,12 +207,13 @@ export const INSIDE_PROFILES = {
     clients: 3,
     tailMs: 500,
     extends: 0.8,
-    durationMs: 450,
+    durationMs: 400,
     ending: "none",
-    paceMs: 17,
+    paceMs: 16,
     kept: 0.7,
     stepMs: 30,
     ttlMs: [60, 120],
+    founded: 1,
     faults: { ...NO_LOSSES, delay: 6, late: 3, duplicate: 5, "cut replies": 3, pause: 4, freeze: 3 },
   },
   memory: {
@@ -200,8 +227,8 @@ export const INSIDE_PROFILES = {
     usedUp: 0.6,
     ttlMs: [150, 150],
     clockSkewMs: 4,
-    durationMs: 700,
-    paceMs: 34,
+    durationMs: 560,
+    paceMs: 27,
     ending: "none",
     refusedIdleMs: 150,
     faults: only({ forget: 3, reset: 1, delay: 1, lossy: 1 }),
@@ -216,8 +243,8 @@ export const INSIDE_PROFILES = {
     guard: "strict",
     ttlMs: [60, 150],
     usedUp: 0.05,
-    durationMs: 850,
-    paceMs: 42,
+    durationMs: 800,
+    paceMs: 38,
     ending: "none",
     refusedIdleMs: 150,
     faults: only({ forget: 6, reset: 1, delay: 1, replace: 1 }),
@@ -234,11 +261,11 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 98,
     driftPpm: 5_000,
     madClocks: true,
-    durationMs: 700,
-    paceMs: 30,
+    durationMs: 420,
+    paceMs: 19.5,
     ending: "none",
     refusedIdleMs: 150,
-    faults: only({ forget: 5, jump: 4, reset: 1 }),
+    faults: only({ forget: 4, jump: 4, reset: 1 }),
   },
   healing: {
     ...INSIDE,
@@ -253,10 +280,11 @@ export const INSIDE_PROFILES = {
     stepMs: 45,
     ttlMs: [60, 600],
     clockSkewMs: 4,
-    paceMs: 18,
-    durationMs: 450,
+    paceMs: 14,
+    durationMs: 330,
     inOrder: false,
     ending: "none",
+    founded: 1,
     faults: only({ forget: 2, delay: 5, "cut requests": 5, lossy: 1 }),
   },
   mending: {
@@ -283,11 +311,12 @@ export const INSIDE_PROFILES = {
     calls: false,
     retryDelayMs: [2, 20],
     refusedIdleMs: 10,
-    durationMs: 360,
-    paceMs: 10,
+    durationMs: 260,
+    paceMs: 7.5,
     tailMs: 10,
     ending: "none",
     idleMs: 20,
+    founded: 1,
     faults: only({ "forget split": 4, delay: 3 }),
   },
   keeping: {
@@ -300,9 +329,10 @@ export const INSIDE_PROFILES = {
     extends: 0.5,
     stepMs: 100,
     ttlMs: [60, 150],
-    durationMs: 600,
-    paceMs: 28,
+    durationMs: 450,
+    paceMs: 21.5,
     ending: "none",
+    founded: 1,
     faults: only({
       partition: 3,
       cut: 3,
@@ -328,7 +358,7 @@ export const INSIDE_PROFILES = {
     clockSkewMs: 4,
     retryDelayMs: [5, 60],
     refusedIdleMs: 40,
-    durationMs: 280,
+    durationMs: 170,
     paceMs: 7,
     tailMs: 180,
     ending: "none",
@@ -347,9 +377,10 @@ export const INSIDE_PROFILES = {
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
     durationMs: 300,
-    paceMs: 9,
+    paceMs: 10,
     ending: "none",
     longFaults: true,
+    patient: 0,
     faults: only({ forget: 5, down: 7, replace: 5, delay: 1 }),
   },
   proxied: {
@@ -369,8 +400,8 @@ export const INSIDE_PROFILES = {
     inOrder: false,
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
-    durationMs: 240,
-    paceMs: 11,
+    durationMs: 200,
+    paceMs: 9.5,
     tailMs: 120,
     ending: "none",
     faults: only({ "forget granted": 6, delay: 3, duplicate: 1, replace: 1 }),
@@ -389,8 +420,9 @@ export const INSIDE_PROFILES = {
     retryDelayMs: [5, 40],
     refusedIdleMs: 20,
     ending: "none",
-    durationMs: 320,
-    paceMs: 15,
+    durationMs: 260,
+    paceMs: 12.3,
+    founded: 1,
     faults: only({ lossy: 4, "cut requests": 4, "cut replies": 2, delay: 3, stall: 1, pause: 1 }),
   },
   rolling: {
@@ -401,8 +433,8 @@ export const INSIDE_PROFILES = {
     n: 3,
     keys: 1,
     fromTheStart: true,
-    durationMs: 450,
-    paceMs: 12,
+    durationMs: 240,
+    paceMs: 10,
     tailMs: 300,
     ending: "none",
     refusedIdleMs: 150,
@@ -418,17 +450,20 @@ export const INSIDE_PROFILES = {
     ttlMs: [60, 150],
     madClocks: true,
     madClients: 1,
-    durationMs: 600,
-    paceMs: 29,
+    durationMs: 480,
+    paceMs: 22.5,
     ending: "none",
     refusedIdleMs: 120,
-    faults: only({ forget: 4, jump: 4, delay: 1, reset: 1 }),
+    faults: only({ forget: 3, jump: 4, delay: 1, reset: 1 }),
   },
   quorum: {
     ...INSIDE,
+    ...QUICK,
     what: 'a larger quorum instead of a quarantine (restartGuard "off"), and so many forgetful backends',
     quorum: "larger",
     guard: "off",
+    durationMs: 340,
+    paceMs: 15.5,
     faults: { restart: 0 },
   },
   kinds: {
@@ -439,8 +474,10 @@ export const INSIDE_PROFILES = {
     clients: 3,
     usedUp: 0.4,
     ttlMs: [100, 200],
-    durationMs: 360,
-    paceMs: 17,
+    durationMs: 440,
+    paceMs: 21,
+    founded: 1,
+    refusedIdleMs: 140,
     faults: {},
   },
   queue: {
@@ -451,11 +488,12 @@ export const INSIDE_PROFILES = {
     clients: 4,
     calls: true,
     waitMs: [30, 500],
-    kept: 0.3,
+    kept: 0.2,
     usedUp: 0.05,
-    stepMs: 15,
+    stepMs: 8,
     refusedIdleMs: 20,
-    paceMs: 27,
+    paceMs: 14.6,
+    durationMs: 310,
     faults: only({
       delay: 3,
       lossy: 1,
@@ -473,7 +511,7 @@ export const INSIDE_PROFILES = {
     what: "waiting in line while nothing goes wrong but small delays: first come, first served",
     n: 3,
     keys: 1,
-    clients: 5,
+    clients: 4,
     calls: true,
     calm: true,
     // Where all must agree, one backend that called another waiter costs a turn.
@@ -483,10 +521,13 @@ export const INSIDE_PROFILES = {
     usedUp: 0,
     ttlMs: [200, 300],
     clockSkewMs: 2,
-    hopMsMax: 4,
+    hopMsMax: 3,
     tailMs: 6,
-    durationMs: 380,
-    paceMs: 19,
+    durationMs: 240,
+    paceMs: 11.4,
+    steps: [0, 0, 1],
+    stepMs: 5,
+    extends: 0.1,
     faults: only({ delay: 1 }),
   },
   outvoted: {
@@ -520,27 +561,59 @@ export const INSIDE_PROFILES = {
   },
   reordered: {
     ...INSIDE,
+    ...QUICK,
     what: "long leases given back over connections whose messages overtake one another; no lock may be left",
     inOrder: false,
     ttlMs: [5_000, 10_000],
     ending: "graceful",
     // Nothing so late that its connection is given up before: whoever does not hear of a grant cannot give it back.
-    durationMs: 460,
-    paceMs: 22,
+    durationMs: 560,
+    paceMs: 26,
+    keys: 5,
+    n: 3,
     faults: only({ delay: 8, stall: 1 }),
   },
   force: {
     ...INSIDE,
+    ...QUICK,
     what: "an operator deletes locks under their holders",
+    durationMs: 620,
+    paceMs: 28.5,
+    keys: 3,
+    n: 3,
     faults: { ...NO_LOSSES, "force release": 3 },
     kept: 1,
   },
+  operated: {
+    ...INSIDE,
+    what: "an operator deletes a lock again and again while it is extended and requests come twice",
+    n: 3,
+    keys: 1,
+    clients: 3,
+    founded: 1,
+    kept: 0.6,
+    extends: 0.6,
+    steps: [2, 4],
+    stepMs: 20,
+    usedUp: 0.5,
+    ttlMs: [100, 200],
+    hopMsMax: 5,
+    durationMs: 400,
+    paceMs: 13,
+    ending: "none",
+    faults: only({ "force release": 5, duplicate: 9, pause: 5, delay: 3, "cut replies": 1 }),
+  },
   graceful: {
     ...INSIDE,
+    ...QUICK,
     what: "long leases given back; no lock may be left",
     inOrder: true,
     ttlMs: [5_000, 10_000],
     ending: "graceful",
+    durationMs: 560,
+    paceMs: 26.5,
+    keys: 5,
+    n: 3,
     faults: {
       ...NO_LOSSES,
       ...without(["lossy", "duplicate", "half-open", "replace", "close", "down"]),
@@ -598,6 +671,8 @@ export const OUTSIDE_PROFILES = {
     refusedIdleMs: 10,
     durationMs: 360,
     paceMs: 17,
+    patient: 0,
+    founded: 0,
     faults: only({ duplicate: 8, delay: 1, reset: 1 }),
   },
   drift: {

@@ -1,9 +1,13 @@
 /** Runs every mutant until the simulation sees it, or its budget is used up. */
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Violation } from "./history.js";
+import { FALSE_ALARMS } from "./false-alarms.js";
 import { MUTANTS, type Mutant } from "./mutants.js";
 import { plant } from "./plant.js";
 import { drawPlan } from "./plan.js";
+
+/** Everything that can be planted: bugs of the lock, and bugs of the simulation itself. */
+export const PLANTED: readonly Mutant[] = [...MUTANTS, ...FALSE_ALARMS];
 
 /** Where a mutant was seen first, from seed 1 on. */
 export interface Finding {
@@ -69,6 +73,6 @@ export function writeFindings(file: URL, outcomes: readonly MutantOutcome[]): vo
       before.set(mutant.name, { name: mutant.name, world: found.world, checker: found.violation.checker });
     }
   }
-  const all = MUTANTS.flatMap(({ name }) => before.get(name) ?? []);
+  const all = PLANTED.flatMap(({ name }) => before.get(name) ?? []);
   writeFileSync(file, `${JSON.stringify(all, undefined, 2)}\n`);
 }

@@ -165,29 +165,28 @@ export function createServer(kernel: Kernel, options: ServerOptions): Server {
         sessions.set(memoryOfNow, opened);
         return opened;
       };
+      function run({ operation, args }: Call, answer: (outcome: Outcome) => void): void {
+        if (refusesUntilMs > kernel.nowMs) {
+          answer({
+            error: (loading ??= new BackendError("BACKEND_LOADING", { backend: name, what: LOADING })),
+          });
+          return;
+        }
+        const execute = Reflect.get(current(), operation) as (
+          ...given: readonly unknown[]
+        ) => Promise<unknown>;
+        execute(...args).then(
+          (value) => answer({ value }),
+          (error: Error) => answer({ error }),
+        );
+      }
       return {
         name: connection,
         watch: (listener) => void watchers.push(listener),
         execute(call: Call, answer: (outcome: Outcome) => void): void {
-          const run = (): void => {
-            if (refusesUntilMs > kernel.nowMs) {
-              answer({
-                error: (loading ??= new BackendError("BACKEND_LOADING", { backend: name, what: LOADING })),
-              });
-              return;
-            }
-            const session = current();
-            const operation = Reflect.get(session, call.operation) as (
-              ...args: unknown[]
-            ) => Promise<unknown>;
-            operation(...call.args).then(
-              (value) => answer({ value }),
-              (error: Error) => answer({ error }),
-            );
-          };
-          if (queue.length === 0 && busy === undefined && isIdle()) run();
+          if (queue.length === 0 && busy === undefined && isIdle()) run(call, answer);
           else {
-            queue.push(run);
+            queue.push(() => run(call, answer));
             work();
           }
         },

@@ -14,7 +14,7 @@ import { closeAll, isRemembered, lastPhase, lookForGhosts, rest, REST_MS, type S
 import { faultText, type Fault } from "./faults.js";
 import type { ForcedRecord, History, LastAcquireRecord } from "./history.js";
 import { createLineLog } from "./line-log.js";
-import { createKernel, type TraceLine } from "./kernel.js";
+import { createKernel, type Kernel, type TraceLine } from "./kernel.js";
 import type { Plan } from "./plan.js";
 import { PROFILES, type Profile } from "./profiles.js";
 import { createRecorder } from "./recorder.js";
@@ -95,7 +95,8 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       `restartGuard ${plan.guard}, drift ${plan.driftPpm} ppm, TTL up to ${plan.maxTtlMs} ms`,
   );
   plan.clients.forEach((client, i) => clients.push(createClient(surroundings, `c${i + 1}`, client)));
-  if (plan.guard === "strict") {
+  if (plan.founded) yield* found(servers, deployment, kernel);
+  else if (plan.guard === "strict") {
     let started = false;
     void clients[0]?.lockers[0]
       ?.bootstrap()
@@ -364,6 +365,15 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   }
 }
 
+/** Puts a new deployment into service without a message. */
+function* found(servers: readonly Server[], deployment: Deployment, kernel: Kernel): Running<void> {
+  for (const server of servers) {
+    const session = server.inspector(deployment);
+    void session.status().then(({ identity }) => session.bootstrap(identity.incarnation));
+  }
+  yield kernel.until(kernel.nowMs, () => true);
+}
+
 function losesMemory(plan: Plan): boolean {
   return plan.faults.some(({ kind }) =>
     ["forget", "forget granted", "forget split", "failover", "amnesia", "restart"].includes(kind),
@@ -390,7 +400,8 @@ function laneOf({ kind }: Fault, client: Client, server: Server): string {
   }
 }
 
-function deploymentOf(plan: Plan): Deployment {
+/** The figures that the lockers of a world agree on with its backends, for whoever looks at a backend past them. */
+export function deploymentOf(plan: Plan): Deployment {
   const { maxTtlMs, clockSkewMs, driftPpm } = plan;
   const lateByMs = Math.max(...plan.natures.map(({ grainMs }) => grainMs));
   return {

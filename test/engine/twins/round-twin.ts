@@ -121,7 +121,8 @@ export function twinVerdict(round: TwinRound, timeLeft: boolean): Verdict {
 
 export function twinToRelease(round: TwinRound): readonly number[] {
   const all = Array.from({ length: round.n }, (_, index) => index);
-  return all.filter((index) => answerOf(round, index)?.kind !== "held");
+  const grantedNothing = ["held", "quarantined"];
+  return all.filter((index) => !grantedNothing.includes(answerOf(round, index)?.kind ?? "none"));
 }
 
 /** A backend that was not heard yet may vote; one that failed may not. */
