@@ -63,8 +63,7 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
   let stops: readonly (() => void)[] = [];
   let listening = false;
   let tickets = 0;
-  /** Of this locker among all. It decides between waits that began at the same time, alike on all backends, lest they prefer different ones for ever. */
-  const name = String(Math.floor(system.random() * 10 ** NAME_DIGITS)).padStart(NAME_DIGITS, "0");
+  let name: string | undefined;
 
   function listen(): void {
     if (listening) return;
@@ -82,6 +81,7 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
     stand(key: string): Standing | undefined {
       if (calling.length === 0) return undefined;
       listen();
+      name ??= newName(system);
       const id = `${name}${++tickets}`;
       const since = system.propose();
       const enough = Math.min(quorum, calling.length);
@@ -159,4 +159,9 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
       waiters.clear();
     },
   };
+}
+
+/** Of a locker among all. It decides between waits that began at the same time, alike on all backends, lest they prefer different ones for ever. */
+function newName(system: System): string {
+  return String(Math.floor(system.random() * 10 ** NAME_DIGITS)).padStart(NAME_DIGITS, "0");
 }

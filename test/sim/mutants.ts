@@ -207,8 +207,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: RECORD,
-        find: 'if (lock?.owner !== owner)\n        return { answer: "not-owner", next: undefined };\n    return { answer: "released"',
-        put: 'if (lock === undefined) return { answer: "not-owner", next: undefined };\n    return { answer: "released"',
+        find: 'if (lock?.owner !== owner)\n        return { answer: "not-owner", next: undefined };\n    const line',
+        put: 'if (lock === undefined) return { answer: "not-owner", next: undefined };\n    const line',
       },
     ],
     seenBy: ["exclusion"],
@@ -647,7 +647,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: CALLS,
-        find: "if (tryAt === undefined || at < tryAt)\n                        tryAt = at;",
+        find: "if (tryAt < at)\n                                    [at, isOwn] = [tryAt, own];",
         put: "",
       },
     ],
