@@ -265,7 +265,8 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     const { ticket } = request;
     if (ticket === undefined) return undefined;
     const waitsMs = ticket.waitsMs - elapsedMs(startedAt, system.now());
-    return waitsMs > 0 ? { ...ticket, waitsMs } : undefined;
+    // Less is over by the time that it is looked at, and clocks of milliseconds would not agree on it.
+    return waitsMs >= 1 ? { ...ticket, waitsMs } : undefined;
   }
 
   function finish(result: AttemptOutcome): void {
