@@ -10,6 +10,8 @@ export async function uncontended(plan, servers) {
     const subjects = Object.fromEntries(
       await Promise.all(SUBJECTS.map(async (name) => [name, await createSubject(name, ports)])),
     );
+    // The code is the same for all sizes.
+    if (n === plan.sizes[0]) await warmUp(Object.values(subjects), plan);
     for (const concurrency of plan.concurrencies) {
       const cycles = plan.cyclesAt(concurrency);
       const runs = await inTurns(SUBJECTS, plan.rounds, (name, round) =>
@@ -36,4 +38,12 @@ export async function uncontended(plan, servers) {
     for (const subject of Object.values(subjects)) await subject.close();
   }
   return rows;
+}
+
+async function warmUp(subjects, { concurrencies, warmCycles: cycles }) {
+  for (const concurrency of concurrencies) {
+    for (const subject of subjects) {
+      await measure(subject, { cycles, concurrency, prefix: `${subject.name}:warm:${concurrency}` });
+    }
+  }
 }
