@@ -15,6 +15,7 @@
  * @property {readonly number[]} leaseCounts
  * @property {number} leaseSeconds
  * @property {number} microSeconds
+ * @property {number} storeCycles one at a time; four times as many where many are at once
  * @property {(line: string) => void} tell
  */
 
@@ -39,6 +40,7 @@ const full = {
   leaseCounts: [1_000, 10_000, 100_000],
   leaseSeconds: 15,
   microSeconds: 1,
+  storeCycles: 250,
   tell,
 };
 
@@ -61,6 +63,7 @@ const long = {
   contentionRounds: 3,
   contentionSeconds: 6,
   leaseSeconds: 60,
+  storeCycles: 1_000,
 };
 
 /** @type {Plan} */
@@ -79,6 +82,7 @@ const quick = {
   leaseCounts: [1_000],
   leaseSeconds: 12,
   microSeconds: 0.2,
+  storeCycles: 25,
 };
 
 /** @param {{ quick?: boolean | undefined, long?: boolean | undefined }} wanted */

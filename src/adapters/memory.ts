@@ -83,6 +83,7 @@ const CAPABILITIES: Capabilities = {
   durable: false,
   lists: true,
   wakes: true,
+  coalesces: "no",
   atomicStep: "one turn of the event loop",
   acquireRoundTrips: 0,
 };
