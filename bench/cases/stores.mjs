@@ -23,9 +23,9 @@ const POOL = 10;
 /** @param {import("../plan.mjs").Plan} plan */
 export async function stores(plan) {
   const rows = [];
-  for (const [name, open] of [
-    ["PostgreSQL", onPostgres],
-    ['SQLite, `synchronous: "full"`', onSqlite],
+  for (const { name, open } of [
+    { name: "PostgreSQL", open: onPostgres },
+    { name: 'SQLite, `synchronous: "full"`', open: onSqlite },
   ]) {
     const { subjects, close } = await open();
     for (const concurrency of AT_ONCE) {
