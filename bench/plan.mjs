@@ -15,7 +15,6 @@
  * @property {readonly number[]} leaseCounts
  * @property {number} leaseSeconds
  * @property {number} microSeconds
- * @property {number} storeCycles one at a time; four times as many where many are at once
  * @property {(line: string) => void} tell
  */
 
@@ -40,7 +39,6 @@ const full = {
   leaseCounts: [1_000, 10_000, 100_000],
   leaseSeconds: 15,
   microSeconds: 1,
-  storeCycles: 250,
   tell,
 };
 
@@ -63,7 +61,6 @@ const long = {
   contentionRounds: 3,
   contentionSeconds: 6,
   leaseSeconds: 60,
-  storeCycles: 1_000,
 };
 
 /** @type {Plan} */
@@ -82,7 +79,6 @@ const quick = {
   leaseCounts: [1_000],
   leaseSeconds: 12,
   microSeconds: 0.2,
-  storeCycles: 25,
 };
 
 /** @param {{ quick?: boolean | undefined, long?: boolean | undefined }} wanted */

@@ -122,24 +122,6 @@ ${table(
 
 ${lossText(results)}
 
-## Other stores
-
-One PostgreSQL, and one file of SQLite with a sync for each commit, as a quorum of one: acquire and release of free keys. _Bare_ is the same client with
-one statement for each (\`INSERT … ON CONFLICT DO NOTHING\`, \`DELETE\`), a pool of ten connections to PostgreSQL. What is asked for in one turn travels as one
-statement, and as one transaction on a file ([why](decisions/0007-one-turn-one-call.md)). p50 in µs, CPU in µs of this process per cycle.
-
-${table(
-  ["store", "at once", "", "p50", "cycles/s", "CPU"],
-  (results.stores ?? []).map(({ store, concurrency, subject, ...of }) => [
-    store,
-    concurrency,
-    subject,
-    of.p50.toFixed(0),
-    of.perSecond.toFixed(0),
-    of.cpu.toFixed(0),
-  ]),
-)}
-
 ## The engine alone
 
 ${table(
