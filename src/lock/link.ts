@@ -74,6 +74,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   let silentFault: BackendError | undefined;
   const debts = new Map<string, Debt>();
   let inFlight = 0;
+  /** Who waits for the answers to all that is in flight. */
+  let whenAnswered: (() => void) | undefined;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -94,7 +96,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     inFlight++;
     attempt(call).then(
       (reply) => {
-        inFlight--;
+        landed();
         silence.answered();
         silentFault = undefined;
         if (healthy !== true) becameHealthy();
@@ -106,13 +108,17 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         }
       },
       (error: unknown) => {
-        inFlight--;
+        landed();
         const fault = typed(error);
         // What the close of the session ends is no fault of the backend.
         if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
         onFault(fault);
       },
     );
+  }
+
+  function landed(): void {
+    if (--inFlight === 0) whenAnswered?.();
   }
 
   function attempt<T>(call: (session: BackendSession) => Promise<T>): Promise<T> {
@@ -214,7 +220,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     inFlight: () => inFlight,
     async close(withinMs: number): Promise<void> {
       if (closed) return;
-      if (healthy === true && debts.size > 0) await within(system, withinMs, lastPayment());
+      const owing = inFlight > 0 || debts.size > 0;
+      if (owing && healthy !== false) await within(system, withinMs, lastAnswers().then(lastPayment));
       closed = true;
       if (repaying !== undefined) system.cancelTimer(repaying);
       silence.stop();
@@ -222,6 +229,17 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       await within(system, withinMs, session.close()).catch(() => undefined);
     },
   };
+
+  /**
+   * A release that others have answered already may be under way here, and a connection that ends now would keep it from being sent
+   * once more with the text of its script.
+   */
+  function lastAnswers(): Promise<void> {
+    if (inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      whenAnswered = resolve;
+    });
+  }
 
   function lastPayment(): Promise<unknown> {
     const payments = [...debts.values()].slice(0, DEBTS_AT_ONCE).map(
