@@ -276,6 +276,7 @@ async function capabilityTable() {
     can.grantsEverything === true ? "has none" : yes(can.durable),
     yes(can.wakes),
     yes(can.lists),
+    can.coalesces ?? "no",
   ]);
   const head = [
     "adapter",
@@ -285,7 +286,8 @@ async function capabilityTable() {
     "ends early / late by up to, ms",
     "expiry clock",
   ];
-  return table([...head, "keeps locks over a restart", "calls waiters", "lists keys"], rows);
+  const tail = ["keeps locks over a restart", "calls waiters", "lists keys", "one request for a turn"];
+  return table([...head, ...tail], rows);
 }
 
 function conformanceTable() {

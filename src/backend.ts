@@ -40,6 +40,11 @@ export interface Capabilities {
   readonly lists: boolean;
   /** Whether it calls those who wait for a key when it is free; see {@link BackendSession.watch}. Default false. */
   readonly wakes?: boolean;
+  /**
+   * As what operations travel together that a process asks for in one turn of the event loop. "no", the default: each is a
+   * request of its own.
+   */
+  readonly coalesces?: "script" | "statement" | "transaction" | "no";
   /** It excludes nobody, so that it must be the only backend of its locker. Default false; true for `noop()` alone. */
   readonly grantsEverything?: boolean;
   /** What makes one operation one atomic step on the store, in a few words. For people. */

@@ -85,6 +85,7 @@ export function consul(address: string | URL, options: ConsulBackendOptions = {}
     durable: true,
     lists: true,
     wakes: true,
+    coalesces: "no",
     atomicStep: "one transaction, conditional on the mark and on the key's ModifyIndex",
     acquireRoundTrips: 2,
   };

@@ -36,6 +36,7 @@ const CAPABILITIES: Capabilities = {
   expiryClock: "monotonic",
   durable: true,
   lists: true,
+  coalesces: "transaction",
   atomicStep: "one transaction that compares revisions",
   acquireRoundTrips: 2,
 };

@@ -27,6 +27,7 @@ const CAPABILITIES: Capabilities = {
   expiryClock: "monotonic",
   durable: false,
   lists: false,
+  coalesces: "no",
   atomicStep: "one compare and swap of an item, with the mark read before and after",
   acquireRoundTrips: 2,
 };

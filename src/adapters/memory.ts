@@ -84,6 +84,7 @@ const CAPABILITIES: Capabilities = {
   durable: false,
   lists: true,
   wakes: true,
+  coalesces: "no",
   atomicStep: "one turn of the event loop",
   acquireRoundTrips: 0,
 };

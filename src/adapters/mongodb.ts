@@ -77,6 +77,7 @@ export function mongodb(client: MongoLike, options: MongoBackendOptions = {}): B
     expiryClock: "wall",
     durable: true,
     lists: true,
+    coalesces: "no",
     atomicStep: "one update of one document, conditional on its version and generation",
     acquireRoundTrips: 2,
   };

@@ -41,6 +41,7 @@ const CAPABILITIES: Capabilities = {
   expiryClock: "wall",
   durable: true,
   lists: true,
+  coalesces: "no",
   atomicStep: "one SQL statement",
   acquireRoundTrips: 1,
 };

@@ -38,6 +38,7 @@ const CAPABILITIES: Capabilities = {
   durable: true,
   lists: false,
   grantsEverything: true,
+  coalesces: "no",
   atomicStep: "none: it grants everything",
   acquireRoundTrips: 0,
 };

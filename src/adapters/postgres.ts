@@ -36,6 +36,7 @@ const CAPABILITIES: Capabilities = {
   durable: true,
   lists: true,
   wakes: true,
+  coalesces: "statement",
   atomicStep: "one SQL statement",
   acquireRoundTrips: 1,
 };

@@ -70,6 +70,7 @@ export function redis(client: RedisLike | NodeRedisLike, options: RedisBackendOp
     // A Cluster would have to be scanned master by master, while slots move.
     lists: !spoken.isCluster,
     wakes: !spoken.isCluster && spoken.subscribe !== undefined,
+    coalesces: spoken.isCluster ? "no" : "script",
     atomicStep: "one Lua script",
     acquireRoundTrips: 1,
   };

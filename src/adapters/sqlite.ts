@@ -66,6 +66,7 @@ export function sqlite(client: SqliteLike, options: SqliteBackendOptions = {}): 
     expiryClock: host.expiryClock,
     durable: true,
     lists: true,
+    coalesces: "transaction",
     atomicStep: "one transaction on the file",
     acquireRoundTrips: 0,
   };

@@ -84,6 +84,7 @@ export function zookeeper(client: ZooKeeperLike, options: ZooKeeperBackendOption
     durable: true,
     lists: true,
     wakes: true,
+    coalesces: "no",
     atomicStep: "one multi, conditional on the mark and on the znode's version",
     acquireRoundTrips: 2,
   };

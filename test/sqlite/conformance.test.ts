@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { describeAdapter } from "../servers/adapter-conformance.ts";
+import { inCompany } from "../servers/in-company.ts";
 import { sqlitePlace } from "./place.ts";
 
 let folder: string;
@@ -15,3 +16,6 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 for (const synchronous of ["normal", "full"] as const) {
   describeAdapter(`of a file with synchronous ${synchronous}`, async () => sqlitePlace(folder, synchronous));
 }
+describeAdapter("of a file, each operation in one transaction with another one", async () =>
+  inCompany(sqlitePlace(folder, "normal")),
+);

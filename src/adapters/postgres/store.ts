@@ -11,7 +11,7 @@ import type {
   Deployment,
   Ticket,
 } from "../../backend.js";
-import { BackendError, show } from "../../errors.js";
+import { BackendError } from "../../errors.js";
 import type {
   AcquireOutcome,
   ExtendOutcome,
@@ -20,7 +20,6 @@ import type {
   RaiseOutcome,
   Sight,
 } from "../shared/marked-session.js";
-import { counterBroken } from "../shared/refusals.js";
 import { createSweeper } from "../shared/sweeper.js";
 import type { Lanes } from "../shared/lanes.js";
 import { createBatch, type Operation, type Via } from "./batch.js";
@@ -28,6 +27,7 @@ import type { PostgresLane, Row, Statement } from "./connection.js";
 import { examination } from "./examination.js";
 import { stateOf } from "./faults.js";
 import type { Inbox } from "./inbox.js";
+import { acquireOutcome, extendOutcome, raiseOutcome } from "./outcomes.js";
 import { rowStatementsOn } from "./row-statements.js";
 import { createTable, statementsOn } from "./statements.js";
 
@@ -116,11 +116,6 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
         throw error;
       }
     });
-  }
-
-  function badReply(reply: string, key: string): BackendError {
-    if (reply.startsWith("x")) return counterBroken(name, key);
-    return new BackendError("BACKEND_REFUSED", { backend: name, what: `it answered ${show(reply)}` });
   }
 
   async function look(): Promise<Sight> {
@@ -229,7 +224,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
 
   async function acquireAlone(via: Via, mark: KnownMark, request: AcquireRequest): Promise<AcquireOutcome> {
     for (let race = 1; ; race++) {
-      const outcome = acquireOutcome(await tryOnce(via, mark, request), request.key);
+      const outcome = acquireOutcome(await tryOnce(via, mark, request), { name, key: request.key });
       if (outcome !== "again") return outcome;
       if (race < RACES_MAX) continue;
       throw new BackendError("BACKEND_BUSY", {
@@ -239,29 +234,9 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
     }
   }
 
-  function acquireOutcome(reply: string, key: string): AcquireOutcome | "again" {
-    const rest = reply.slice(1);
-    switch (reply[0]) {
-      case "g":
-        return { kind: "granted", fence: BigInt(rest) };
-      case "h":
-        return { kind: "held", remainingMs: Number(rest) };
-      case "k":
-        return { kind: "held", remainingMs: Number(rest), reserved: true };
-      case "q":
-        return { kind: "quarantined", remainingMs: Number(rest) };
-      case "m":
-        return { kind: "other-mark" };
-      case "a":
-        return "again";
-      default:
-        throw badReply(reply, key);
-    }
-  }
-
   /** An acquire among many; undefined where it has to go by itself: to stand in line, or since another one was faster. */
   function readAcquire(reply: string | undefined, request: AcquireRequest): AcquireOutcome | undefined {
-    const outcome = reply === undefined ? "again" : acquireOutcome(reply, request.key);
+    const outcome = reply === undefined ? "again" : acquireOutcome(reply, { name, key: request.key });
     if (outcome === "again") return undefined;
     if (outcome.kind === "held") return standing(request.ticket).length === 0 ? outcome : undefined;
     if (outcome.kind === "granted" && request.ticket !== undefined) inbox.left(request.ticket.id);
@@ -271,44 +246,14 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
   async function raiseAlone(via: Via, mark: KnownMark, request: RaiseRequest): Promise<RaiseOutcome> {
     const { key, owner, fence, token } = request;
     const values = [owner, fence.toString(), token.toString(), retention];
-    return raiseOutcome(await step({ via, statement: statements.raise, key, mark }, values), key);
-  }
-
-  function raiseOutcome(reply: string, key: string): RaiseOutcome {
-    switch (reply[0]) {
-      case "r":
-        return { kind: "raised" };
-      case "n":
-        return { kind: "refused" };
-      case "m":
-        return { kind: "other-mark" };
-      default:
-        throw badReply(reply, key);
-    }
+    return raiseOutcome(await step({ via, statement: statements.raise, key, mark }, values), { name, key });
   }
 
   async function extendAlone(via: Via, mark: KnownMark, request: ExtendRequest): Promise<ExtendOutcome> {
     const { key, owner, ttlMs, token, mayHeal } = request;
     const statement = mayHeal ? statements.heal : statements.extend;
     const values = [owner, ttlMs, token.toString(), retention];
-    return extendOutcome(await step({ via, statement, key, mark }, values), key);
-  }
-
-  function extendOutcome(reply: string, key: string): ExtendOutcome {
-    switch (reply[0]) {
-      case "e":
-        return { kind: "extended" };
-      case "c":
-        return { kind: "recreated" };
-      case "n":
-        return { kind: "not-owner" };
-      case "q":
-        return { kind: "quarantined", remainingMs: Number(reply.slice(1)) };
-      case "m":
-        return { kind: "other-mark" };
-      default:
-        throw badReply(reply, key);
-    }
+    return extendOutcome(await step({ via, statement, key, mark }, values), { name, key });
   }
 
   async function releaseAlone(
@@ -342,7 +287,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
         values: [owner, fence.toString(), token.toString()],
         alone: (via) => raiseAlone(via, mark, request),
         // The mark and its quarantine are nothing to it once they are known.
-        read: (text) => raiseOutcome(text === "r" ? "r" : "n", key),
+        read: (text) => raiseOutcome(text === "r" ? "r" : "n", { name, key }),
       });
     },
 
@@ -355,7 +300,7 @@ export function postgresStore(lanes: Lanes<PostgresLane>, options: PostgresStore
         values: [owner, ttlMs, token.toString()],
         alone: (via) => extendAlone(via, mark, request),
         // What is to be made anew is rare.
-        read: (text = "n") => (text === "n" && mayHeal ? undefined : extendOutcome(text, key)),
+        read: (text = "n") => (text === "n" && mayHeal ? undefined : extendOutcome(text, { name, key })),
       });
     },
 
