@@ -25,7 +25,7 @@ const SERVERS = [
 const WORLDS = ["test/sim/{worlds,mutants}.test.ts"];
 
 const ALONE = [
-  "test/redis/{clients,faults,hand-over,locker,node-redis}.test.ts",
+  "test/redis/{clients,contention,faults,hand-over,locker,node-redis}.test.ts",
   "test/sqlite/processes.test.ts",
   "test/cli/{run,run-faults,run-watcher,shared-clock}.test.ts",
   "test/peers/**/*.test.ts",

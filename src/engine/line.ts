@@ -6,7 +6,8 @@ import type { ClockReading } from "./record.js";
 
 /**
  * For how long a key is kept for the waiter whose turn it is, in milliseconds: enough for a call and an acquire where a round trip takes
- * up to 60 ms; farther away a freed key goes to whoever asks first. A waiter that died costs those behind it this much.
+ * up to 60 ms. Farther away somebody else may get a vote, which costs an attempt; with more time there are hardly more hand-overs
+ * (docs/scaling.md), and a waiter that died costs those behind it this much.
  */
 export const RESERVATION_MS = 100;
 /** So many stand in line for a key; whoever comes later asks now and then. Keeps a record small. */

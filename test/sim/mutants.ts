@@ -666,7 +666,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     seenBy: ["turns"],
     profile: "turns",
-    worlds: 400,
+    worlds: 3_000,
   },
   {
     name: "what a lost attempt gives back does not name its ticket",
