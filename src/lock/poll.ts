@@ -116,7 +116,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 
   function onFault(link: Link, fault: BackendError): void {
     contact.failed(link, fault);
-    if (fault.effect === "none") claim.untouched |= 1 << link.index;
+    if (fault.effect === "none" && !claim.extended) claim.untouched |= 1 << link.index;
     answers[link.index] = fault;
     answeredAt[link.index] = elapsedMs(startedAt, system.now());
     round = castVote(round, link.index, FAULT);
