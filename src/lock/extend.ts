@@ -44,6 +44,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
   const answeredAt = new Array<number>(links.length).fill(0);
   const healAfterMs = claim.ttlMsMax;
   claim.untouched = 0;
+  claim.extended = true;
   claim.ttlMsMax = Math.max(claim.ttlMsMax, ttlMs);
   let extension = startExtension(links.length, quorum.quorum, request.validUntil);
 

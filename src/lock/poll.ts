@@ -122,7 +122,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
 
   function onFault(fault: BackendError, link: Link): void {
     contact.failed(link, fault);
-    if (fault.effect === "none") claim.untouched |= 1 << link.index;
+    if (fault.effect === "none" && !claim.extended) claim.untouched |= 1 << link.index;
     answers[link.index] = fault;
     const now = system.now();
     answeredAt[link.index] = elapsedMs(startedAt, now);

@@ -22,6 +22,8 @@ export interface Claim {
   denials: number;
   /** Bit i: nothing that could lock was ever sent to backend i, so that it has nothing to release. */
   untouched: number;
+  /** An extension was sent, which may lock any backend, whatever the acquire came to there. */
+  extended: boolean;
   /** Bit i: an extension created the lock anew on backend i, perhaps ahead of its acquire that is still on its way. */
   recreated: number;
   /** Set once its lease is over: what is granted after that is released at once. */
@@ -44,6 +46,7 @@ export function createClaim(
     lateGrants: 0,
     denials: 0,
     untouched: 0,
+    extended: false,
     recreated: 0,
     over: false,
     confirmedAt: new Array<number>(n).fill(Number.NaN),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { BackendError } from "../../src/errors.js";
 import type { NetworkDelay } from "../../src/testing/index.js";
 import { createStage, failOnUnhandledRejections, startedClient } from "./stage.js";
 
@@ -6,6 +7,29 @@ failOnUnhandledRejections();
 
 const SLOW: NetworkDelay = { toMs: [300, 300], backMs: [5, 5] };
 const QUICK: NetworkDelay = { toMs: [5, 5], backMs: [5, 5] };
+
+describe("a lock that an extension created anew", () => {
+  it("is released where the acquire had been refused, also when that is heard of only afterwards", async () => {
+    const stage = createStage();
+    const { locker, links } = await startedClient(stage);
+    const [link] = links;
+    link?.setDelay({ toMs: [20, 20], backMs: [300, 300] });
+    link?.refuse(
+      new BackendError("BACKEND_LOADING", { backend: "b1", what: "it is still loading its data" }),
+    );
+    const lease = await stage.wait(locker.acquire("key", { ttlMs: 10_000 }));
+    await stage.time.advance(30);
+    link?.refuse(undefined);
+    link?.setDelay(QUICK);
+    await stage.wait(lease.extend());
+    await stage.time.advance(20);
+    expect((await stage.owners("key"))[0]).toBeDefined();
+    await stage.time.advance(400);
+    expect(await stage.wait(lease.release())).toBe("released");
+    await stage.time.advance(20);
+    expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
+  });
+});
 
 describe("a grant that comes late", () => {
   it("to a lost attempt is released, also when the release overtook the acquire", async () => {

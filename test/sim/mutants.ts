@@ -417,6 +417,19 @@ export const MUTANTS: readonly Mutant[] = [
     worlds: 500,
   },
   {
+    name: "a refusal that is heard of behind an extension hides what that locked",
+    edits: [
+      {
+        file: POLL,
+        find: 'if (fault.effect === "none" && !claim.extended)',
+        put: 'if (fault.effect === "none")',
+      },
+    ],
+    seenBy: ["leaks"],
+    profile: "graceful",
+    worlds: 3_000,
+  },
+  {
     name: "bootstrap although somebody joined",
     edits: [{ file: CONTACT, find: "if (sighting.joined)", put: "if (false)" }],
     seenBy: ["exclusion"],
