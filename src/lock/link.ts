@@ -77,6 +77,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   let silentFault: BackendError | undefined;
   const debts = new Map<string, Debt>();
   let inFlight = 0;
+  /** Who waits for the answers to all that is in flight. */
+  let whenAnswered: (() => void) | undefined;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -97,7 +99,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     inFlight++;
     attempt(call).then(
       (reply) => {
-        inFlight--;
+        landed();
         silence.answered();
         silentFault = undefined;
         if (healthy !== true) becameHealthy();
@@ -109,13 +111,17 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         }
       },
       (error: unknown) => {
-        inFlight--;
+        landed();
         const fault = typed(error);
         // What the close of the session ends is no fault of the backend.
         if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
         onFault(fault, link);
       },
     );
+  }
+
+  function landed(): void {
+    if (--inFlight === 0) whenAnswered?.();
   }
 
   function attempt<T>(call: (session: BackendSession) => Promise<T>): Promise<T> {
@@ -217,7 +223,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     inFlight: () => inFlight,
     async close(withinMs: number): Promise<void> {
       if (closed) return;
-      if (healthy === true && debts.size > 0) await within(system, withinMs, lastPayment());
+      const owing = inFlight > 0 || debts.size > 0;
+      if (owing && healthy !== false) await within(system, withinMs, lastAnswers().then(lastPayment));
       closed = true;
       if (repaying !== undefined) system.cancelTimer(repaying);
       silence.stop();
@@ -226,6 +233,17 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     },
   };
   return link;
+
+  /**
+   * A release that others have answered already may be under way here, and a connection that ends now would keep it from being sent
+   * once more with the text of its script.
+   */
+  function lastAnswers(): Promise<void> {
+    if (inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      whenAnswered = resolve;
+    });
+  }
 
   function lastPayment(): Promise<unknown> {
     const payments = [...debts.values()].slice(0, DEBTS_AT_ONCE).map(
