@@ -2,18 +2,19 @@
 import { performance } from "node:perf_hooks";
 
 /**
- * Runs `cycles` cycles with so many at a time, each on a key of its own. Times in µs; `cpu` is that of this process per cycle.
+ * Runs `cycles` cycles, or begins none after `ms`, with so many at a time, each on a key of its own. Times in µs; `cpu` is that of this
+ * process per cycle.
  * @param {{ acquire: (key: string) => Promise<() => Promise<unknown>> }} subject
- * @param {{ cycles: number, concurrency: number, prefix: string }} plan
+ * @param {{ cycles?: number, ms?: number, concurrency: number, prefix: string }} plan
  */
-export async function measure(subject, { cycles, concurrency, prefix }) {
+export async function measure(subject, { cycles = Infinity, ms = Infinity, concurrency, prefix }) {
   const times = [];
   let next = 0;
   const before = process.cpuUsage();
   const start = performance.now();
   await Promise.all(
     Array.from({ length: concurrency }, async () => {
-      while (next < cycles) {
+      while (next < cycles && performance.now() - start < ms) {
         const key = `${prefix}:${next++}`;
         const at = performance.now();
         const release = await subject.acquire(key);
@@ -28,8 +29,8 @@ export async function measure(subject, { cycles, concurrency, prefix }) {
   return {
     p50: quantile(times, 0.5),
     p99: quantile(times, 0.99),
-    cpu: (cpu.user + cpu.system) / cycles,
-    perSecond: (cycles / wallMs) * 1000,
+    cpu: (cpu.user + cpu.system) / next,
+    perSecond: (next / wallMs) * 1000,
     times,
   };
 }

@@ -16,6 +16,9 @@
  * @property {readonly number[]} leaseCounts
  * @property {number} leaseSeconds
  * @property {number} microSeconds
+ * @property {readonly number[]} storeConcurrencies
+ * @property {number} storeRounds
+ * @property {number} storeMs
  * @property {(line: string) => void} tell
  */
 
@@ -44,6 +47,9 @@ const full = {
   leaseCounts: [1_000, 10_000, 100_000],
   leaseSeconds: 15,
   microSeconds: 1,
+  storeConcurrencies: [1, 128],
+  storeRounds: 3,
+  storeMs: 500,
   tell,
 };
 
@@ -72,6 +78,9 @@ const long = {
   contentionRounds: 3,
   contentionSeconds: 6,
   leaseSeconds: 60,
+  storeConcurrencies: [1, 16, 128],
+  storeRounds: 7,
+  storeMs: 1_000,
 };
 
 /** @type {Plan} */
@@ -91,6 +100,8 @@ const quick = {
   leaseCounts: [1_000],
   leaseSeconds: 12,
   microSeconds: 0.2,
+  storeRounds: 1,
+  storeMs: 100,
 };
 
 /** @param {{ quick?: boolean | undefined, long?: boolean | undefined }} wanted */

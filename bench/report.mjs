@@ -167,7 +167,45 @@ ${table(
     `±${margin.toFixed(1)} %`,
   ]),
 )}
+${results.stores === undefined ? "" : storesText(results.stores)}
 ${results.go === undefined ? "" : goText(results.go)}
+`;
+}
+
+function storesText({ rows, missing }) {
+  const kinds = [...new Map(rows.map((row) => [row.store, row])).values()];
+  return `
+## Other stores
+
+One server each (SQLite: one file), as durable as it can be, beside the same store without a lock library: the key is set if it is absent and removed again by the store's own client, with no TTL, token or mark:
+${kinds.map(({ store, version, raw }) => `${[store, version].filter(Boolean).join(" ")}: ${raw}`).join("; ")}. The raw statements have the same connections (pools of 10).
+
+${table(
+  [
+    "store",
+    "at once",
+    "raw p50 µs",
+    "p50 µs",
+    "against raw",
+    "raw cycles/s",
+    "cycles/s",
+    "against raw",
+    "CPU against raw",
+  ],
+  rows.map((row) => [
+    row.store,
+    row.concurrency,
+    row.rawP50.toFixed(0),
+    row.p50.toFixed(0),
+    row.p50Ratio.toFixed(2),
+    row.rawPerSecond.toFixed(0),
+    row.perSecond.toFixed(0),
+    row.throughputRatio.toFixed(2),
+    row.cpuRatio.toFixed(2),
+  ]),
+)}
+
+${missing.join("\n")}
 `;
 }
 

@@ -12,6 +12,7 @@ import { contention, outvoted } from "./cases/contention.mjs";
 import { faults } from "./cases/faults.mjs";
 import { outsideNode } from "./cases/outside-node.mjs";
 import { heldLeases, lossSignal, recovery } from "./cases/own.mjs";
+import { stores } from "./cases/stores.mjs";
 import { uncontended } from "./cases/uncontended.mjs";
 import { micro } from "./micro.mjs";
 import { planOf } from "./plan.mjs";
@@ -27,6 +28,7 @@ const CASES = {
   faults,
   lossSignal,
   recovery,
+  stores,
   go: outsideNode,
   micro: (plan) => micro({ seconds: plan.microSeconds }),
 };

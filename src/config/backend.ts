@@ -172,7 +172,7 @@ function assemble(assembly: Assembly): BackendSettings {
 
 /** The URL without everything that may be a secret, and without what is shown as a property. */
 function plainUrl({ kind, parts }: Assembly, path: string | undefined): string {
-  if (kind.pathIs === "file") return `${parts.scheme}:${path ?? ""}`;
+  if (kind.hosts === "none") return `${parts.scheme}:${path ?? ""}`;
   const hosts = parts.hosts.map(({ host, port }) => {
     const name = host.includes(":") ? `[${host}]` : host;
     return port === undefined ? name : `${name}:${port}`;
@@ -199,6 +199,10 @@ function pathOf({ kind, parts, url, values }: Assembly): string | undefined {
       );
     }
     return parts.path;
+  }
+  if (kind.hosts === "none") {
+    if (parts.hosts.length === 0 && parts.path === "" && parts.user === undefined) return undefined;
+    throw refuseUrl(url, `${parts.scheme}: alone, since there is no server`);
   }
   if (kind.pathIs === "nothing" && parts.path.length > 1) throw refuseUrl(url, "a URL without a path");
   return values.get("socket") as string | undefined;

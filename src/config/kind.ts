@@ -5,7 +5,16 @@ import type { FieldName } from "./schema.js";
 
 /** The name of a kind. */
 export type KindName =
-  "redis" | "postgres" | "mysql" | "mongodb" | "etcd" | "consul" | "zookeeper" | "memcached" | "sqlite";
+  | "redis"
+  | "postgres"
+  | "mysql"
+  | "mongodb"
+  | "etcd"
+  | "consul"
+  | "zookeeper"
+  | "memcached"
+  | "sqlite"
+  | "noop";
 
 /** TLS as clients take it: PEM texts, not paths. */
 export interface TlsSettings {

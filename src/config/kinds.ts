@@ -5,6 +5,7 @@ import { etcdKind } from "./kinds/etcd.js";
 import { memcachedKind } from "./kinds/memcached.js";
 import { mongodbKind } from "./kinds/mongodb.js";
 import { mysqlKind } from "./kinds/mysql.js";
+import { noopKind } from "./kinds/noop.js";
 import { postgresKind } from "./kinds/postgres.js";
 import { redisKind } from "./kinds/redis.js";
 import { sqliteKind } from "./kinds/sqlite.js";
@@ -21,6 +22,7 @@ export const KINDS: readonly Kind[] = [
   zookeeperKind,
   memcachedKind,
   sqliteKind,
+  noopKind,
 ];
 
 /** Every scheme, for messages. */

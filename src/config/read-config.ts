@@ -15,7 +15,7 @@ import {
   type FieldName,
   type SettingName,
 } from "./schema.js";
-import type { BackendSettings } from "./kind.js";
+import type { BackendSettings, KindName } from "./kind.js";
 import type { RawConfig, RawList } from "./raw.js";
 import { checkRange, parseValue, readValue, type Value } from "./value.js";
 
@@ -230,13 +230,19 @@ function standIn(name: string): Backend {
   };
 }
 
+/** Kinds that no other host reaches. */
+const HOST_ONLY: ReadonlySet<KindName> = new Set(["sqlite", "noop"]);
+
 function refuseHostOnly(
   settings: ReadonlyMap<SettingName, Setting>,
   backends: readonly BackendSettings[],
 ): void {
   const required = settings.get("requireQuorum");
-  if (required?.value !== true || backends.some(({ kind }) => kind !== "sqlite")) return;
-  const what = backends.length === 0 ? "none is configured" : "all are SQLite files";
+  if (required?.value !== true || backends.some(({ kind }) => !HOST_ONLY.has(kind))) return;
+  const what =
+    backends.length === 0
+      ? "none is configured"
+      : `all are ${backends.map(({ scheme }) => `${scheme}:`).join(", ")}`;
   throw new ConfigError(
     required.entry.place,
     "left out, or at least one backend configured that other hosts reach (--backend, QUORUM_LOCK_BACKENDS, quorum-lock.yaml)",
@@ -244,7 +250,8 @@ function refuseHostOnly(
   );
 }
 
-function warningsOf({ url, tls }: BackendSettings): readonly string[] {
+function warningsOf({ kind, url, tls }: BackendSettings): readonly string[] {
+  if (kind === "noop") return [`WARNING: ${url} grants everything and excludes nobody: nothing is locked`];
   if (tls?.rejectUnauthorized !== false) return [];
   return [
     `WARNING: the certificate of ${url} is not verified (tls.rejectUnauthorized is false): anybody on the way can read the password and pretend to be the server; use tls.ca instead`,

@@ -85,7 +85,7 @@ export function withoutSecrets(text: string): string {
 
 /** The URLs of a list. A comma between the hosts of one URL parts none. */
 export function splitList(text: string): readonly string[] {
-  return text.split(/,(?=\s*(?:[a-z][a-z0-9+.-]*:\/\/|sqlite:|memory:))/i).map((each) => each.trim());
+  return text.split(/,(?=\s*(?:[a-z][a-z0-9+.-]*:\/\/|sqlite:|noop:|memory:))/i).map((each) => each.trim());
 }
 
 function hostOf(entry: Entry, text: string): UrlHost {

@@ -86,6 +86,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   /** When the first request was sent behind the last answer. */
   let owedSince: Instant | undefined;
   let slowMs = 0;
+  /** Who waits for the answers to all that is in flight. */
+  let whenAnswered: (() => void) | undefined;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -108,7 +110,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     inFlight++;
     attempt(call).then(
       (reply) => {
-        inFlight--;
+        landed();
         silence.answered();
         owedSince = undefined;
         slowMs = Math.max(elapsedMs(sentAt, system.now()), FADING * slowMs);
@@ -122,13 +124,19 @@ export function createLink(backend: Backend, index: number, context: LinkContext
         }
       },
       (error: unknown) => {
-        inFlight--;
+        landed();
         const fault = typed(error);
         // What the close of the session ends is no fault of the backend.
         if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
         onFault(fault);
       },
     );
+  }
+
+  function landed(): void {
+    if (--inFlight > 0) return;
+    owedSince = undefined;
+    whenAnswered?.();
   }
 
   function attempt<T>(call: (session: BackendSession) => Promise<T>): Promise<T> {
@@ -232,7 +240,8 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       Math.max(UNUSUAL_MS, 2 * slowMs) - (owedSince === undefined ? 0 : elapsedMs(owedSince, now)),
     async close(withinMs: number): Promise<void> {
       if (closed) return;
-      if (healthy === true && debts.size > 0) await within(system, withinMs, lastPayment());
+      const owing = inFlight > 0 || debts.size > 0;
+      if (owing && healthy !== false) await within(system, withinMs, lastAnswers().then(lastPayment));
       closed = true;
       if (repaying !== undefined) system.cancelTimer(repaying);
       silence.stop();
@@ -240,6 +249,17 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       await within(system, withinMs, session.close()).catch(() => undefined);
     },
   };
+
+  /**
+   * A release that others have answered already may be under way here, and a connection that ends now would keep it from being sent
+   * once more with the text of its script.
+   */
+  function lastAnswers(): Promise<void> {
+    if (inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      whenAnswered = resolve;
+    });
+  }
 
   function lastPayment(): Promise<unknown> {
     const payments = [...debts.values()].slice(0, DEBTS_AT_ONCE).map(

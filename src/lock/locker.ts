@@ -96,8 +96,8 @@ export interface Locker extends Operator, AsyncDisposable {
   on<Name extends LockerEventName>(name: Name, listener: (event: LockerEvents[Name]) => void): () => void;
   /**
    * Ends all waits with `CLOSED` and all leases still held as lost with the reason "closed": code under them may still
-   * run, so they are not released but end with their TTL. Release leases first. Closes what the adapters opened.
-   * Bounded; may be repeated.
+   * run, so they are not released but end with their TTL. Release leases first: releases that are under way get a
+   * second to reach every backend. Closes what the adapters opened. Bounded; may be repeated.
    */
   close(): Promise<void>;
 }

@@ -16,7 +16,7 @@ import { test as guarded } from "./with-servers.ts";
 // The machine may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
-/** The server of each kind; SQLite needs none. */
+/** The server of each kind; those of one process or host need none. */
 const SERVER_OF: Readonly<Record<string, ServerName>> = {
   redis: "redis-7",
   postgres: "postgres",
@@ -55,7 +55,34 @@ async function refusal(cli: Cli, url: string): Promise<{ readonly code: number; 
 }
 
 test("every kind is tried here", () => {
-  expect(KINDS.map(({ kind }) => kind).filter((kind) => kind !== "sqlite")).toEqual(Object.keys(SERVER_OF));
+  expect(KINDS.map(({ kind }) => kind).filter((kind) => kind !== "sqlite" && kind !== "noop")).toEqual(
+    Object.keys(SERVER_OF),
+  );
+});
+
+describe("noop:", () => {
+  test("runs the command, with a token, and says that nothing is locked", async ({ cli }) => {
+    const run = cli(["run", "--backend", "noop:?name=nothing", "--key", "k", "--", ...PRINT_TOKEN]);
+    expect(await run.exited).toBe(0);
+    expect(BigInt(run.stdout())).toBeGreaterThan(0n);
+    expect(run.stderr()).toMatch(
+      /^quorum-lock: WARNING: noop: grants everything and excludes nobody: nothing is locked\n$/,
+    );
+  });
+
+  test("is refused beside any other backend, and by --require-quorum", async ({ cli }) => {
+    for (const [args, message] of [
+      [
+        ["--backend", "noop:", "--backend", "redis://127.0.0.1:1"],
+        /without noop, or nothing else: it grants everything/,
+      ],
+      [["--backend", "noop:", "--require-quorum"], /while all are noop:/],
+    ] as const) {
+      const run = cli(["run", ...args, "--key", "k", "--", "true"]);
+      expect(await run.exited).toBe(64);
+      expect(run.stderr().trimEnd().split("\n").at(-1)).toMatch(message);
+    }
+  });
 });
 
 for (const [kind, name] of Object.entries(SERVER_OF)) {

@@ -329,6 +329,7 @@ describe("backends", () => {
       "zookeeper://h",
       "memcached://h",
       "sqlite:x",
+      "noop:",
     ];
     const needsFile = new Set(["passwordFile", "tls.ca", "tls.cert", "tls.key"]);
     const alone = new Set(["user", "password", "socket"]);

@@ -93,6 +93,10 @@ test.each<readonly [url: string, expected: object]>([
   ],
   ["sqlite:a@b.db", { path: "a@b.db" }],
   ["sqlite:///var/lib/locks.db", { path: "/var/lib/locks.db" }],
+  [
+    "noop:?name=nothing",
+    { kind: "noop", url: "noop:", hosts: [], path: undefined, fields: { name: "nothing" } },
+  ],
 ])("reads %s", (url, expected) => {
   expect(read(url)).toMatchObject(expected);
 });
@@ -137,6 +141,10 @@ test.each<readonly [url: string, message: RegExp]>([
   ["memcached://a,b", /one host/],
   ["sqlite:", /the path of a file/],
   ["sqlite://host/x.db", /the path of a file/],
+  ["noop:x", /must be noop: alone/],
+  ["noop://a", /must be noop: alone/],
+  ["noop://:p@", /must be/],
+  ["noop:?durable=true", /no other parameters than name/],
   ["memory:", /must be a server that other processes can reach, not memory:.*got "memory:"/],
 ])("refuses %j", (url, message) => {
   expect(() => read(url)).toThrow(message);
@@ -168,11 +176,12 @@ test.each([
 });
 
 test("parts a list of URLs at the commas between them, not at those between hosts", () => {
-  expect(splitList("redis://a,redis://b:1, etcd://c,d:1,e ,sqlite:x,mongodb+srv://f")).toEqual([
+  expect(splitList("redis://a,redis://b:1, etcd://c,d:1,e ,sqlite:x,noop:,mongodb+srv://f")).toEqual([
     "redis://a",
     "redis://b:1",
     "etcd://c,d:1,e",
     "sqlite:x",
+    "noop:",
     "mongodb+srv://f",
   ]);
 });

@@ -66,15 +66,25 @@ describe("close()", () => {
     expect(await stage.lasting(locker.close())).toBeLessThanOrEqual(2_000);
   });
 
+  it("waits for releases under way, also those whose outcome the others have decided", async () => {
+    const stage = createStage();
+    const { locker, links } = await startedClient(stage);
+    const lease = await stage.wait(locker.acquire("key", { ttlMs: 60_000 }));
+    links[2]?.setDelay({ toMs: [500, 500], backMs: [0, 0] });
+    expect(await stage.wait(lease.release())).toBe("released");
+    await stage.wait(locker.close());
+    expect(await stage.owners("key")).toEqual([undefined, undefined, undefined]);
+  });
+
   it("is no fault of a backend whose answers it no longer waits for", async () => {
     const stage = createStage();
-    const { locker, links, events } = await startedClient(stage);
-    for (const link of links) link.setDelay({ toMs: [20, 20], backMs: [20, 20] });
+    const { locker, links, events } = await startedClient(stage, { ttlMs: 60_000 });
+    for (const link of links) link.setDelay({ toMs: [2_000, 2_000], backMs: [0, 0] });
     const acquiring = locker.acquire("key");
     acquiring.catch(() => undefined);
     await stage.time.advance(10);
     await stage.wait(locker.close());
-    await stage.time.advance(1_000);
+    await stage.time.advance(5_000);
     expect(events("backendFault")).toEqual([]);
   });
 

@@ -106,10 +106,28 @@ for (const name of MEMCACHEDS) {
         memcached(spied(client(running), () => say(running, "flush_all\r\n", "OK\r\n"))),
       );
       await putInService(opened);
-      flushNow = true;
+      flushAtWrite = 1;
       expect((await acquire(opened, "k", MORE)).kind).toBe("quarantined");
-      expect(flushNow, "it was flushed in between").toBe(false);
+      expect(flushAtWrite, "it was flushed in between").toBe(0);
       expect(await opened.inspect("k")).toEqual({ lock: undefined, counter: 0n });
+    });
+
+    test("flush_all in the middle of what one turn writes: nothing is granted, and nothing stays", async ({
+      server,
+      client,
+      session,
+    }) => {
+      const running = await server(name);
+      const opened = session(
+        memcached(spied(client(running), () => say(running, "flush_all\r\n", "OK\r\n"))),
+      );
+      await putInService(opened);
+      const keys = Array.from({ length: 8 }, (_, i) => `k${i}`);
+      flushAtWrite = 5;
+      const replies = await Promise.all(keys.map((key) => acquire(opened, key, MORE)));
+      expect(flushAtWrite, "it was flushed in between").toBe(0);
+      expect(replies.map(({ kind }) => kind)).toEqual(keys.map(() => "quarantined"));
+      for (const key of keys) expect(await opened.inspect(key)).toEqual({ lock: undefined, counter: 0n });
     });
 
     test("out of memory: nothing is granted or extended, and what is there stays there", async ({
@@ -147,17 +165,18 @@ for (const name of MEMCACHEDS) {
 }
 
 /** Whether the next write is to be preceded by something. */
-let flushNow = false;
+/** Which write of a lock from now on it is done before; 0 for none. */
+let flushAtWrite = 0;
 
-/** A client whose copies, which the adapter makes, do something before the next lock is written; the order is kept. */
+/** A client whose copies, which the adapter makes, do something before a lock is written; the order is kept. */
 function spied(client: Client, meanwhile: () => Promise<unknown>): Client {
   class Spied extends Client {
     #before: Promise<unknown> | undefined;
     override perform(...args: Parameters<Client["perform"]>): void {
       const [, request] = args;
       // The opcodes of add and replace, of an item that holds a lock.
-      if (flushNow && [2, 3].includes(request[1] ?? 0) && request.includes("ql:k:")) {
-        flushNow = false;
+      const isWrite = [2, 3].includes(request[1] ?? 0) && request.includes("ql:k:");
+      if (isWrite && flushAtWrite > 0 && --flushAtWrite === 0) {
         this.#before = meanwhile().finally(() => (this.#before = undefined));
       }
       if (this.#before === undefined) super.perform(...args);

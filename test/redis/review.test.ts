@@ -56,6 +56,28 @@ await describeWithServer("redis-7", "a review", () => {
     expect((await one.tryAcquire("key")).acquired).toBe(true);
   });
 
+  test("a release that one server has still to be given the script of is not cut off by close()", async ({
+    servers,
+    client,
+    locker,
+  }) => {
+    const group = await servers(3);
+    const late = group[2] ?? expect.fail("three servers");
+    const clients = group.map((server) => client(server));
+    const one = locker({ backends: clients.map((each) => redis(each)), ttlMs: 30_000 });
+    const lease = await one.acquire("key");
+    const holds = async (): Promise<boolean> => (await late.cli("EXISTS", "{ql:key}:l")) === 1;
+    await waitUntil({ what: "all three to grant", timeoutMs: 5_000 }, holds);
+    await late.cli("SCRIPT", "FLUSH");
+    await late.freeze();
+    expect(await lease.release()).toBe("released");
+    const closed = one.close();
+    await late.thaw();
+    await closed;
+    for (const each of clients) each.disconnect();
+    expect(await holds()).toBe(false);
+  });
+
   test("a server whose INFO names no process is refused, not taken for one that never restarts", async ({
     server,
     stockClient,

@@ -22,16 +22,18 @@ export const REQUEST_TIMEOUT_MS = 1_000;
 /** Opens a connection; what is sent before it is there waits for it. */
 export function openLink(users: MemcachedLike): Link {
   const client = oneConnection(users, REQUEST_TIMEOUT_MS);
-  let pending: ReadonlySet<(failure: LinkFailure) => void> = new Set();
+  /** Changed in place: hundreds may be under way. */
+  const pending = new Set<(failure: LinkFailure) => void>();
   let failure: LinkFailure | undefined;
   let connected = false;
   let watched = false;
+  let corked = false;
 
   function fail(cause: unknown, timedOut: boolean): void {
     if (failure !== undefined) return;
     failure = { cause, connected, timedOut };
-    const told = pending;
-    pending = new Set();
+    const told = [...pending];
+    pending.clear();
     const socket = client.servers[0]._socket;
     // Whatever the kernel still holds back must not be sent later.
     if (socket?.connecting === false) socket.resetAndDestroy();
@@ -49,6 +51,18 @@ export function openLink(users: MemcachedLike): Link {
     socket?.once("close", () => fail(new Error("closed by the server"), false));
   }
 
+  /** What is asked in one turn of the event loop leaves in one piece: memjs writes each request by itself. */
+  function cork(): void {
+    const socket = client.servers[0]._socket;
+    if (corked || socket === undefined) return;
+    corked = true;
+    socket.cork();
+    process.nextTick(() => {
+      corked = false;
+      socket.uncork();
+    });
+  }
+
   /** One request with its time limit. */
   function ask<T>(start: (done: (error: unknown, value: T) => void) => void): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -58,12 +72,13 @@ export function openLink(users: MemcachedLike): Link {
       }
       const settle = (then: () => void): void => {
         clearTimeout(timer);
-        pending = new Set([...pending].filter((each) => each !== onFailure));
+        pending.delete(onFailure);
         then();
       };
       const onFailure = (why: LinkFailure): void => settle(() => reject(asError(why)));
       const timer = setTimeout(() => fail(new Error("no answer in time"), true), REQUEST_TIMEOUT_MS);
-      pending = new Set([...pending, onFailure]);
+      pending.add(onFailure);
+      cork();
       start((error, value) => {
         if (error === null || error === undefined) settle(() => resolve(value));
         else fail(error, false);

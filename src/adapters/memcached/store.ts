@@ -19,6 +19,13 @@ import { expirationIn, OPCODES, STATUS, type MemcachedRequest } from "./protocol
 /** The version of an item: what memcached calls its CAS unique, 8 bytes. */
 export type Cas = Buffer;
 
+/** What every look needs, asked once for all that begin in one turn of the event loop. */
+interface Surroundings {
+  readonly link: Link;
+  readonly process: Promise<Seen & { readonly now: ClockReading; readonly origin: string }>;
+  readonly mark: Promise<MemcachedResponse | undefined>;
+}
+
 /** What a session needs to know of its backend. */
 export interface MemcachedStoreOptions {
   readonly name: string;
@@ -48,6 +55,8 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
   const seenOf = new WeakMap<MarkLook<Cas>, Seen>();
   let shown: { readonly link: Link; readonly at: Shown } | undefined;
   let server: { readonly incarnation: string; readonly id: string } | undefined;
+  let surroundings: Surroundings | undefined;
+  let behind: Pick<Surroundings, "link" | "mark"> | undefined;
   let closed = false;
 
   async function on<T>(ask: (link: Link) => Promise<T>, link = usable()): Promise<T> {
@@ -96,14 +105,39 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
     return { link, time, now, origin: `${number("pid")}-${time - uptime}` };
   }
 
+  /** Asked for ahead of the items of the same turn, so that an item is never older than the mark it was read under. */
+  function surroundingsOn(link: Link): Surroundings {
+    if (surroundings?.link === link) return surroundings;
+    const asked = { link, process: askProcess(link), mark: read(link, markKey) };
+    surroundings = asked;
+    process.nextTick(() => {
+      if (surroundings === asked) surroundings = undefined;
+    });
+    return asked;
+  }
+
+  /** The mark, read behind all that was written in this turn of the event loop. */
+  function markBehind(link: Link): Promise<MemcachedResponse | undefined> {
+    if (behind?.link === link) return behind.mark;
+    const mark = new Promise<MemcachedResponse | undefined>((resolve) => {
+      process.nextTick(() => {
+        behind = undefined;
+        resolve(read(link, markKey));
+      });
+    });
+    behind = { link, mark };
+    return mark;
+  }
+
   async function lookOn(link: Link, key: string | undefined): Promise<Look<Cas>> {
-    const [process, mark, item] = await Promise.all([
-      askProcess(link),
-      read(link, markKey),
+    const around = surroundingsOn(link);
+    const [seen, mark, item] = await Promise.all([
+      around.process,
+      around.mark,
       key === undefined ? undefined : read(link, itemKeyOf(prefix, key)),
     ]);
     const incarnation = mark === undefined ? undefined : parseMark(String(mark.val))?.incarnation;
-    const { now, time, origin } = process;
+    const { now, time, origin } = seen;
     const look: Look<Cas> = {
       now,
       wall: { atLeastMs: time * 1_000, atMostMs: (time + 2) * 1_000 },
@@ -112,7 +146,7 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
       serverId: incarnation === undefined ? "" : await idOfServer(link, incarnation),
       key: key === undefined ? undefined : recordIn(key, item),
     };
-    seenOf.set(look, process);
+    seenOf.set(look, seen);
     return look;
   }
 
@@ -162,10 +196,10 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
       const expiration = expirationIn(Math.ceil(untilMs / 1_000) + ITEM_MARGIN_SECONDS, time);
       const request = { ...swap(itemKey, formatRecord(key, next), look.key?.version), expiration };
       return on(async () => {
-        // On one connection, so that the second is read after the write.
+        // On one connection, so that the mark is read after the write.
         const [written, mark] = await Promise.all([
           write(link, request),
-          onMark ? read(link, markKey) : undefined,
+          onMark ? markBehind(link) : undefined,
         ]);
         if (written === undefined) return "conflict";
         const before = look.mark?.version;
