@@ -138,7 +138,9 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   }
 
   function landed(): void {
-    if (--inFlight === 0) whenAnswered?.();
+    if (--inFlight > 0) return;
+    owedSince = undefined;
+    whenAnswered?.();
   }
 
   function attempt<T>(call: (session: BackendSession) => Promise<T>): Promise<T> {
