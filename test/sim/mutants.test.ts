@@ -56,7 +56,8 @@ const ONLY_SEEN_BY: Readonly<Record<string, string>> = {
   leaks: "a straggler is not released",
   line: "the last in line goes first",
   waking: "a call wakes nobody",
-  turns: "a waiter goes to the end of the line with every attempt",
+  turns: "tickets count backwards, so that who came last goes first",
+  standstill: "what a lost attempt gives back does not name its ticket",
 };
 
 describe("the simulation", () => {

@@ -677,9 +677,22 @@ export const MUTANTS: readonly Mutant[] = [
         put: "return { id, since: system.propose(), waitsMs };",
       },
     ],
+    seenBy: ["standstill"],
+    profile: "outvoted",
+    worlds: 1_000,
+  },
+  {
+    name: "tickets count backwards, so that who came last goes first",
+    edits: [
+      {
+        file: CALLS,
+        find: "const since = system.propose();",
+        put: "const since = 4000000000000000n - system.propose();",
+      },
+    ],
     seenBy: ["turns"],
     profile: "turns",
-    worlds: 3_000,
+    worlds: 400,
   },
   {
     name: "what a lost attempt gives back does not name its ticket",

@@ -618,6 +618,7 @@ export const INSIDE_PROFILES = {
       ...NO_LOSSES,
       ...without(["lossy", "duplicate", "half-open", "replace", "close", "down"]),
       late: 3,
+      refuse: 4,
     },
   },
 } as const satisfies Readonly<Record<string, Profile>>;
