@@ -162,6 +162,12 @@ describe("a key with a line", () => {
     }
   });
 
+  it("that nobody is called for goes to whoever asks first, who stands in line no more", () => {
+    const ended = kept({ lock: { ...LOCK, expiresAt: 1_000 }, line: lineOf(A, B) });
+    expect(acquireKey(ended, asks("p", "a"), NOW).next?.line).toEqual(lineOf(B));
+    expect(acquireKey(ended, asks("p"), NOW).next?.line).toEqual(lineOf(A, B));
+  });
+
   it("goes from a release with a ticket to whoever is first with that one in line", () => {
     const ticket = { id: "a", since: 1n, waitsMs: 7_990 };
     const locked = kept({ lock: LOCK, line: lineOf(B) });
@@ -221,6 +227,10 @@ describe("a key with a line", () => {
     expect(leaveKey(kept({ lock: LOCK, line: lineOf(A, B) }), "a", NOW).next).toEqual(
       kept({ lock: LOCK, line: lineOf(B) }),
     );
+    expect(
+      leaveKey(kept({ lock: LOCK, line }), "a", NOW).next,
+      "what is locked is kept for nobody",
+    ).toBeUndefined();
     expect(leaveKey(kept({ line }), "c", NOW).next).toBeUndefined();
     expect(leaveKey(undefined, "c", NOW).next).toBeUndefined();
   });

@@ -29,6 +29,11 @@ function roundOf(n: number, quorum: number, ...votes: readonly Vote[]): Round {
   return votes.reduce((round, vote, i) => castVote(round, i, vote), startRound(n, quorum, END));
 }
 
+it("begins with nothing known of any backend", () => {
+  const nothing = [undefined, undefined, undefined];
+  expect(startRound(3, 2, END)).toMatchObject({ remainingMs: nothing, fences: nothing, token: undefined });
+});
+
 describe("the verdict", () => {
   it("is won at the q-th equal grant, in one round trip", () => {
     expect(verdict(roundOf(3, 2, granted(7n)), BEFORE)).toBe("pending");
