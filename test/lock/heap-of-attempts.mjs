@@ -6,42 +6,17 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { getHeapSpaceStatistics } from "node:v8";
 import { createLocker } from "../../dist/index.js";
+import { forgetful } from "./forgetful-backend.mjs";
 
 const AT_ONCE = 64;
 const ATTEMPTS = 6_000;
-
-function late(name) {
-  const identity = { serverId: name, incarnation: `memory of ${name}` };
-  const capabilities = {
-    earlyByMs: 0,
-    lateByMs: 0,
-    expiryClock: "monotonic",
-    durable: true,
-    lists: false,
-    atomicStep: "none",
-    acquireRoundTrips: 1,
-  };
-  const open = () => ({
-    acquire: async ({ proposal }) => {
-      await turn();
-      return { kind: "granted", fence: proposal, identity };
-    },
-    release: async () => {
-      await turn();
-      return "released";
-    },
-    status: async () => ({ kind: "in-service", identity }),
-    close: async () => undefined,
-  });
-  return { kind: "late", name, client: {}, capabilities, open };
-}
 
 function oldBytes() {
   return getHeapSpaceStatistics().find(({ space_name: name }) => name === "old_space").space_used_size;
 }
 
 const locker = createLocker({
-  backends: ["a", "b", "c"].map(late),
+  backends: ["a", "b", "c"].map((name) => forgetful(name, turn)),
   ttlMs: 30_000,
   waitMs: Number(process.argv[2]),
 });

@@ -3,34 +3,11 @@
  * remember nothing, so that what is measured is this library's own; each lease's key is counted too.
  */
 import { createLocker } from "../../dist/index.js";
+import { forgetful } from "./forgetful-backend.mjs";
 
 const LEASES = 4_000;
 
-function forgetful(name) {
-  const identity = { serverId: name, incarnation: `memory of ${name}` };
-  const capabilities = {
-    earlyByMs: 0,
-    lateByMs: 0,
-    expiryClock: "monotonic",
-    durable: true,
-    lists: false,
-    atomicStep: "none",
-    acquireRoundTrips: 1,
-  };
-  const open = () => ({
-    acquire: async ({ proposal }) => ({ kind: "granted", fence: proposal, identity }),
-    raise: async () => "raised",
-    extend: async () => ({ kind: "extended", identity }),
-    release: async () => "released",
-    status: async () => ({ kind: "in-service", identity }),
-    join: async () => undefined,
-    bootstrap: async () => undefined,
-    close: async () => undefined,
-  });
-  return { kind: "forgetful", name, client: {}, capabilities, open };
-}
-
-const locker = createLocker({ backends: ["a", "b", "c"].map(forgetful), ttlMs: 30_000 });
+const locker = createLocker({ backends: ["a", "b", "c"].map((name) => forgetful(name)), ttlMs: 30_000 });
 
 async function settledHeap() {
   await new Promise((resolve) => {
