@@ -162,6 +162,22 @@ for (const name of ETCDS) {
       expect(sent.largest, "from the second turn on").toBeLessThanOrEqual(12);
     });
 
+    test("a server that hangs: all that is asked for meanwhile fails in the time of a few calls, however much it is", async ({
+      server,
+      inService,
+    }) => {
+      const running = await server(name);
+      const session = await inService(running);
+      await running.freeze();
+      const asked = Array.from({ length: 1_000 }, (_, i) => timed(session.inspect(`k${i}`)));
+      for (const { error, ms } of await Promise.all(asked)) {
+        expect(error).toMatchObject({
+          code: expect.stringMatching(/^BACKEND_(SILENT|NOT_CONNECTED|TIMEOUT)$/) as unknown,
+        });
+        expect(ms).toBeLessThan(3_000);
+      }
+    });
+
     test("a server that dies in the middle of it: each gets its fault, none hangs", async ({
       server,
       inService,
