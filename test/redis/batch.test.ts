@@ -103,6 +103,42 @@ for (const name of SERVERS) {
       expect(await redisServer.cli("GET", "{ql:text}:l")).toBe("hello");
     });
 
+    test("fail each for itself, of whatever kind: what follows one that failed is given its own arguments", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      const fence = await grant(session, "mine");
+      const foreign = Array.from({ length: 6 }, (_, i) => `list${i}`);
+      for (const key of foreign) await redisServer.cli("RPUSH", `{ql:${key}}:l`, "a");
+      const token = fence + 7n;
+      const ticket = (id: number) => ({ id: `${id}`, since: 1n, waitsMs: 1_000 });
+      const request = { ttlMs: 1_500, proposal: proposal() };
+      const good: Promise<unknown>[] = [acquire(session, "a"), acquire(session, "b")];
+      const bad: Promise<unknown>[] = [];
+      const wrong: ((key: string) => Promise<unknown>)[] = [
+        (key) => session.acquire({ key, owner: ALICE, ...request }),
+        (key) => session.acquire({ key, owner: ALICE, ...request, ticket: ticket(1) }),
+        (key) => session.raise({ key, owner: ALICE, fence, token }),
+        (key) => session.extend({ key, owner: ALICE, ttlMs: 1_500, token, mayHeal: true }),
+        (key) => session.release(key, ALICE),
+        (key) => session.release(key, ALICE, ticket(2)),
+      ];
+      for (const [i, ask] of wrong.entries()) {
+        bad.push(ask(foreign[i] ?? ""));
+        good.push(session.acquire({ key: `k${i}`, owner: `${BOB}${i}`, ...request }));
+      }
+      good.push(session.raise({ key: "mine", owner: ALICE, fence, token }));
+      for (const each of bad) await expectFault(each, "BACKEND_WRONG_TYPE");
+      expect(await Promise.all(good)).toMatchObject([
+        ...Array.from({ length: 8 }, () => ({ kind: "granted" })),
+        "raised",
+      ]);
+      for (const i of wrong.keys()) expect((await session.inspect(`k${i}`)).lock?.owner).toBe(`${BOB}${i}`);
+      expect((await session.inspect("mine")).counter).toBe(token);
+    });
+
     test("are told apart whatever an owner is called, line breaks and all", async ({ server, inService }) => {
       const session = await inService(await server({ server: serverName }));
       const owners = [ALICE, "two\nlines", "x\n\nx\n", `${BOB}\n`, "words and words", BOB];
