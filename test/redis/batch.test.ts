@@ -130,7 +130,7 @@ for (const name of SERVERS) {
         good.push(session.acquire({ key: `k${i}`, owner: `${BOB}${i}`, ...request }));
       }
       good.push(session.raise({ key: "mine", owner: ALICE, fence, token }));
-      for (const each of bad) await expectFault(each, "BACKEND_WRONG_TYPE");
+      await Promise.all(bad.map((each) => expectFault(each, "BACKEND_WRONG_TYPE")));
       expect(await Promise.all(good)).toMatchObject([
         ...Array.from({ length: 8 }, () => ({ kind: "granted" })),
         "raised",

@@ -43,7 +43,7 @@ const READS_MAX = 40;
 const WAYS_MAX = 4;
 const WRITES_MAX = 64;
 const TOO_MANY = /too many operations/;
-const OF_ONE = /duplicate key|request is too large/;
+const OF_ONE = /duplicate key|request is too large|message larger than max/;
 
 /** What it needs. */
 export interface TransactionsOptions {
