@@ -147,6 +147,20 @@ for (const name of ETCDS) {
       expect(together, "those that were refused together").toBeGreaterThan(0);
     });
 
+    test("fail each for itself: what somebody else wrote is more than one answer may be", async ({
+      server,
+      watched,
+    }) => {
+      const { session, client } = await watched(await server(name));
+      const large = ["one", "two", "three", "four"];
+      for (const key of large) await client.put(`ql/l/${key}`).value(Buffer.alloc(1_200_000, "x"));
+      const foreign = large.map((key) => ask(session, key));
+      const others = Array.from({ length: 20 }, (_, i) => ask(session, `k${i}`));
+      await Promise.all(foreign.map((each) => expectFault(each, "BACKEND_WRONG_TYPE")));
+      const kinds = (await Promise.all(others)).map(({ kind }) => kind);
+      expect(new Set(kinds)).toEqual(new Set(["granted"]));
+    });
+
     test("an etcd that takes fewer operations in a transaction gets one at a time", async ({
       server,
       watched,
@@ -160,6 +174,22 @@ for (const name of ETCDS) {
         expect(new Set(replies.map(({ kind }) => kind))).toEqual(new Set(["granted"]));
       }
       expect(sent.largest, "from the second turn on").toBeLessThanOrEqual(12);
+    });
+
+    test("a server that hangs: all that is asked for meanwhile fails in the time of a few calls, however much it is", async ({
+      server,
+      inService,
+    }) => {
+      const running = await server(name);
+      const session = await inService(running);
+      await running.freeze();
+      const asked = Array.from({ length: 1_000 }, (_, i) => timed(session.inspect(`k${i}`)));
+      for (const { error, ms } of await Promise.all(asked)) {
+        expect(error).toMatchObject({
+          code: expect.stringMatching(/^BACKEND_(SILENT|NOT_CONNECTED|TIMEOUT)$/) as unknown,
+        });
+        expect(ms).toBeLessThan(3_000);
+      }
     });
 
     test("a server that dies in the middle of it: each gets its fault, none hangs", async ({

@@ -40,6 +40,20 @@ async function statOf(server: { readonly port: number }, stat: string): Promise<
 
 for (const name of MEMCACHEDS) {
   await describeWithServer(name, "a memcached that hangs, dies or forgets", () => {
+    test("a user's test that replaces nextTick, as Jest does: asked and answered all the same", async ({
+      server,
+      inService,
+    }) => {
+      const session = await inService(await server(name));
+      await grant(session, "before", MORE);
+      const { nextTick } = process;
+      process.nextTick = () => undefined;
+      const asked = timed(acquire(session, "k", MORE));
+      // Node's own must work, which Jest leaves alone.
+      process.nextTick = nextTick;
+      expect((await asked).error).toBeUndefined();
+    });
+
     test("SIGSTOP: given up after a second, works within a second of SIGCONT", async ({
       server,
       inService,

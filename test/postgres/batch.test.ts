@@ -83,6 +83,24 @@ await describeWithServer("postgres", "operations of one turn", () => {
     for (const key of ["k0", "k249"]) expect((await session.inspect(key)).lock).toBeUndefined();
   });
 
+  test("are not taken for each other, whatever their keys look like", async ({ postgresServer, counted }) => {
+    const { session, sent } = await counted(await postgresServer());
+    // In hexadecimal digits, keys of one byte read like numbers: those of "1" are 31.
+    const bytes = Array.from({ length: 90 }, (_, i) => String.fromCharCode(i + 1));
+    const keys = [...Array.from({ length: 38 }, (_, i) => `k${i}`), ...bytes];
+    for (const [i, key] of keys.entries()) if (i % 3 === 0) await grant(session, key, { owner: BOB });
+    sent();
+    const replies = await Promise.all(keys.map((key) => acquire(session, key)));
+    expect(sent()).toEqual({ "acquire-many": 1 });
+    for (const [i, reply] of replies.entries()) {
+      const { lock } = await session.inspect(keys[i] ?? "");
+      const fence = reply.kind === "granted" ? reply.fence : undefined;
+      expect([keys[i], reply.kind, fence]).toEqual(
+        i % 3 === 0 ? [keys[i], "held", undefined] : [keys[i], "granted", lock?.fence],
+      );
+    }
+  });
+
   test("and what comes while all connections are busy goes with the next statement", async ({
     postgresServer,
     counted,

@@ -3,7 +3,18 @@ import { describe, expect } from "vitest";
 import { redis } from "../../src/adapters/redis.js";
 import { describeWithServer } from "../servers/needs.ts";
 import type { RunningRedis } from "../servers/redis-server.ts";
-import { acquire, ALICE, BOB, eventually, expectFault, grant, proposal, SERVERS, test } from "./kit.ts";
+import {
+  acquire,
+  ALICE,
+  BOB,
+  eventually,
+  expectFault,
+  grant,
+  proposal,
+  putInService,
+  SERVERS,
+  test,
+} from "./kit.ts";
 
 /** How many scripts the server has run since it was last asked to forget. */
 async function scriptsRun(server: RunningRedis): Promise<number> {
@@ -101,6 +112,71 @@ for (const name of SERVERS) {
       expect((await first)?.kind).toBe("granted");
       expect((await last)?.kind).toBe("granted");
       expect(await redisServer.cli("GET", "{ql:text}:l")).toBe("hello");
+    });
+
+    test("fail each for itself, of whatever kind: what follows one that failed is given its own arguments", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      const fence = await grant(session, "mine");
+      const foreign = Array.from({ length: 6 }, (_, i) => `list${i}`);
+      for (const key of foreign) await redisServer.cli("RPUSH", `{ql:${key}}:l`, "a");
+      const token = fence + 7n;
+      const ticket = (id: number) => ({ id: `${id}`, since: 1n, waitsMs: 1_000 });
+      const request = { ttlMs: 1_500, proposal: proposal() };
+      const good: Promise<unknown>[] = [acquire(session, "a"), acquire(session, "b")];
+      const bad: Promise<unknown>[] = [];
+      const wrong: ((key: string) => Promise<unknown>)[] = [
+        (key) => session.acquire({ key, owner: ALICE, ...request }),
+        (key) => session.acquire({ key, owner: ALICE, ...request, ticket: ticket(1) }),
+        (key) => session.raise({ key, owner: ALICE, fence, token }),
+        (key) => session.extend({ key, owner: ALICE, ttlMs: 1_500, token, mayHeal: true }),
+        (key) => session.release(key, ALICE),
+        (key) => session.release(key, ALICE, ticket(2)),
+      ];
+      for (const [i, ask] of wrong.entries()) {
+        bad.push(ask(foreign[i] ?? ""));
+        good.push(session.acquire({ key: `k${i}`, owner: `${BOB}${i}`, ...request }));
+      }
+      good.push(session.raise({ key: "mine", owner: ALICE, fence, token }));
+      await Promise.all(bad.map((each) => expectFault(each, "BACKEND_WRONG_TYPE")));
+      expect(await Promise.all(good)).toMatchObject([
+        ...Array.from({ length: 8 }, () => ({ kind: "granted" })),
+        "raised",
+      ]);
+      for (const i of wrong.keys()) expect((await session.inspect(`k${i}`)).lock?.owner).toBe(`${BOB}${i}`);
+      expect((await session.inspect("mine")).counter).toBe(token);
+    });
+
+    test("a master that was demoted: its client hears of it, and connects anew to where the next one may be", async ({
+      server,
+      stockClient,
+      session,
+    }) => {
+      const demoted = await server({ server: serverName });
+      const client = stockClient(demoted, { connectionName: "watched" });
+      const opened = session(redis(client, { durable: true }));
+      await putInService(opened);
+      await grant(opened, "mine");
+      const connections = async (): Promise<readonly string[]> =>
+        String(await demoted.cli("CLIENT", "LIST"))
+          .split("\n")
+          .filter((line) => line.includes(" name=watched "))
+          .map((line) => line.split(" ", 1)[0] ?? "");
+      const before = await connections();
+      await demoted.cli("REPLICAOF", "127.0.0.1", "1");
+      // The first two of a quiet session travel alone: they ask for what needs no master.
+      const [, , ...asked] = [
+        acquire(opened, "mine"),
+        acquire(opened, "mine"),
+        ...Array.from({ length: 10 }, (_, i) => acquire(opened, `k${i}`)),
+      ];
+      await Promise.all(asked.map((one) => expectFault(one, "BACKEND_READONLY", /read-only replica/)));
+      await eventually("another connection", 1_000, async () =>
+        (await connections()).some((id) => !before.includes(id)),
+      );
     });
 
     test("are told apart whatever an owner is called, line breaks and all", async ({ server, inService }) => {

@@ -139,6 +139,25 @@ describe("operations of one turn on a file", () => {
     expect(tries).toBeGreaterThan(0);
   });
 
+  test("a reader of a file without WAL, for whom a commit has to wait: they wait together, not each for itself", async ({
+    path,
+    database,
+    counted,
+  }) => {
+    database(path).exec("CREATE TABLE other (x)");
+    const { session, begun } = await counted(path);
+    const reader = database(path);
+    reader.exec("BEGIN");
+    reader.prepare("SELECT * FROM other").all();
+    const granted = Array.from({ length: 100 }, (_, i) => acquire(session, `k${i}`));
+    await new Promise((resolve) => setImmediate(resolve));
+    // Each would hold up the event loop for as long as SQLite itself waits.
+    expect(begun()).toBe(2);
+    reader.exec("COMMIT");
+    expect(new Set((await Promise.all(granted)).map(({ kind }) => kind))).toEqual(new Set(["granted"]));
+    expect(begun()).toBeLessThan(granted.length);
+  });
+
   test("another process that does not stop writing: each is refused in time, none hangs", async ({
     path,
     database,

@@ -36,7 +36,7 @@ export function openEtcdStore(users: EtcdLike, options: EtcdStoreOptions): CasSt
   const { client } = connection;
   const { watchClient } = client;
   const leases = openLeases(client, call, retentionMs);
-  const transactions = createTransactions(client, call);
+  const transactions = createTransactions({ name, client, call, callTimeoutMs });
   const marks = openMarks({ client, call, leases, prefix });
   const { markKey, holdKey } = marks;
   /** The lease that a look was given for the lock that may follow. */

@@ -43,21 +43,39 @@ const READS_MAX = 40;
 const WAYS_MAX = 4;
 const WRITES_MAX = 64;
 const TOO_MANY = /too many operations/;
-const OF_ONE = /duplicate key|request is too large/;
+const OF_ONE = /duplicate key|request is too large|message larger than max/;
+
+/** What it needs. */
+export interface TransactionsOptions {
+  readonly name: string;
+  readonly client: EtcdLike;
+  readonly call: Call;
+  readonly callTimeoutMs: number;
+}
 
 /** Nothing asked yet. */
-export function createTransactions(client: EtcdLike, call: Call): Transactions {
+export function createTransactions({ name, client, call, callTimeoutMs }: TransactionsOptions): Transactions {
   /** An etcd that was told to take fewer operations gets one at a time. */
   let isTogether = true;
   const readWays = createWays(WAYS_MAX);
   const writeWays = createWays(WAYS_MAX);
+  /** Of an etcd that hangs each way is taken for the time of a call, by as many as are asked together. */
+  const waits = {
+    msMax: callTimeoutMs,
+    refusal(): BackendError {
+      const what = `it has been busy with others for ${callTimeoutMs} ms, no more is sent`;
+      return new BackendError("BACKEND_SILENT", { backend: name, what });
+    },
+  };
 
   const reads = createTurns<readonly Buffer[], undefined>({
     max: READS_MAX,
     use: (work) => readWays(() => work(undefined)),
     fits: () => isTogether,
     once: () => undefined,
+    waits,
     async run(_way, asked) {
+      if (asked.length === 0) return;
       const keys = new Map(asked.flatMap(({ op }) => op.map((key) => [String(key), key])));
       try {
         const { header, found } = await readAlone([...keys.values()]);
@@ -76,9 +94,11 @@ export function createTransactions(client: EtcdLike, call: Call): Transactions {
     use: (work) => writeWays(() => work(undefined)),
     fits: () => isTogether,
     once: ({ key }) => key,
+    waits,
     async run(_way, asked) {
       const [first] = asked;
-      if (first !== undefined && asked.length === 1) {
+      if (first === undefined) return;
+      if (asked.length === 1) {
         await writeAlone(first.op).then(first.resolve, first.reject);
         return;
       }

@@ -122,7 +122,7 @@ function answersIn(
   return asked.map(({ op }, i) => {
     const own = texts.get(String(i + 1));
     if (own !== undefined || op.kind !== "acquire") return own;
-    const granted = texts.get(hexOf(op.key));
+    const granted = texts.get(grantOf(op.key));
     if (granted === undefined) return undefined;
     const winner = winners.get(op.key);
     if (winner === undefined) winners.set(op.key, op);
@@ -140,8 +140,9 @@ function valuesOf(asked: readonly Asked<Operation<unknown>>[], figures: readonly
   return [keys, ...marks, ...columns, ...figures];
 }
 
-function hexOf(key: string): string {
-  return Buffer.from(key, "utf8").toString("hex");
+/** The name of the answer that grants a key: digits alone would be a place. */
+function grantOf(key: string): string {
+  return `k${Buffer.from(key, "utf8").toString("hex")}`;
 }
 
 /** Whether the server said that the statement failed, which it undid as a whole. */

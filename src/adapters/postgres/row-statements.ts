@@ -7,7 +7,7 @@
  * planner has to leave alone for that stands with the settings of a connection.
  *
  * The first row is the mark's, without a key: m another one, q quarantined, or nothing. The others begin with the place of the key in the arrays, from 1; or
- * with the key in hexadecimal digits, where a lock was granted.
+ * with k and the key in hexadecimal digits, where a lock was granted.
  */
 import type { Statement } from "./connection.js";
 import { after, CALLS, FENCE_MAX, KEEP, named, NOW_MS } from "./statements.js";
@@ -64,7 +64,7 @@ export function rowStatementsOn(table: string): RowStatements {
   WHERE l.expires_at <= clock_timestamp() AND l.line IS NULL AND l.counter < ${FENCE_MAX}
   RETURNING key, fence)
 ${ofMark}
-UNION ALL SELECT encode(key, 'hex'), 'g' || fence FROM granted
+UNION ALL SELECT 'k' || encode(key, 'hex'), 'g' || fence FROM granted
 UNION ALL SELECT place::text, CASE WHEN NOT live THEN 'x' || counter WHEN fence IS NULL THEN 'k' || left_ms
   WHEN owner = asker THEN 'g' || fence ELSE 'h' || left_ms END FROM seen
   WHERE (live OR counter >= ${FENCE_MAX}) AND EXISTS (SELECT FROM mark WHERE left_ms <= 0)`,

@@ -48,7 +48,8 @@ export interface Scripts {
    * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each, of what releases the
    * lock only; ARGV mark quarantinedUntil, and one text with a line for the letter of each operation and one for each of its arguments, since
    * every argument of its own costs both sides more than what is in it. A release acts under any mark. What one of them raises stays with
-   * it (pcall): the others go on, and its answer is ! with the text of the error. Answers one text, a line for each.
+   * it (pcall): the others go on, and its answer is ! with the text of the error. Answers one text, a line for each. A replica, which
+   * has written nothing then, says so instead: clients look for the master when they hear it.
    */
   readonly batch: Script;
   /** KEYS lock counter; ARGV token. Answers the counter that is there afterwards. */
@@ -244,7 +245,11 @@ end
 local answers = {}
 for letter in line do
   local ok, answer = pcall(run, letter)
-  if not ok then answer = '!' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
+  if not ok then
+    local text = type(answer) == 'table' and answer.err or tostring(answer)
+    if string.sub(text, 1, 8) == 'READONLY' then return {err = text} end
+    answer = '!' .. text
+  end
   if string.find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
   answers[#answers + 1] = answer
 end

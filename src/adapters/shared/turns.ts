@@ -24,6 +24,11 @@ export interface TurnsOptions<Op, Way> {
   readonly fits: (first: Op, other: Op) => boolean;
   /** Of operations with the same text one request has one; undefined for what may come several times. */
   readonly once: (op: Op) => string | undefined;
+  /**
+   * Where ways may be taken for long: what none took for so many ms is refused with what `refusal` makes, instead of being asked when
+   * nobody waits for it any more.
+   */
+  readonly waits?: { readonly msMax: number; readonly refusal: () => Error };
   /** Settles all of them, by and by; where it rejects, those that are not settled are rejected with that. May be given none. */
   readonly run: (way: Way, asked: readonly Asked<Op>[]) => Promise<void>;
 }
@@ -41,8 +46,8 @@ const { nextTick } = process;
 
 /** Nothing collected yet. */
 export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> {
-  const { max, use, fits, once, run } = options;
-  let waiting: Asked<Op>[] = [];
+  const { max, use, fits, once, waits, run } = options;
+  let waiting: (Asked<Op> & { readonly at: number })[] = [];
   /** The end of the turn, or a way to the store, is waited for: whoever comes goes along. */
   let isDue = false;
 
@@ -68,15 +73,24 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
     });
   }
 
+  function refuseLate(): void {
+    if (waits === undefined) return;
+    const { msMax, refusal } = waits;
+    const since = performance.now() - msMax;
+    const late = waiting.findIndex(({ at }) => at > since);
+    if (late !== 0) rejectAll(waiting.splice(0, late < 0 ? waiting.length : late), refusal());
+  }
+
   /** The oldest, and what may go with it. What comes once keeps its order. */
   function take(): readonly Asked<Op>[] {
+    refuseLate();
     const first = waiting[0] as Asked<Op>;
     const taken: Asked<Op>[] = [];
-    const left: Asked<Op>[] = [];
+    const left: typeof waiting = [];
     const met = new Set<string>();
     let i = 0;
     for (; i < waiting.length && taken.length < max; i++) {
-      const each = waiting[i] as Asked<Op>;
+      const each = waiting[i] as (typeof waiting)[number];
       const text = once(each.op);
       const isFirst = text === undefined || !met.has(text);
       if (each === first || (isFirst && fits(first.op, each.op))) taken.push(each);
@@ -90,7 +104,8 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
   return {
     add<T>(op: Op): Promise<T> {
       return new Promise((resolve, reject) => {
-        waiting.push({ op, resolve: resolve as Asked<Op>["resolve"], reject });
+        const at = waits === undefined ? 0 : performance.now();
+        waiting.push({ op, resolve: resolve as Asked<Op>["resolve"], reject, at });
         if (isDue) return;
         isDue = true;
         // Behind everything that this turn still does, and ahead of the next: `nextTick` runs when its promises have settled.

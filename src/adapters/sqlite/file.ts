@@ -144,33 +144,45 @@ export function lockFile(options: LockFileOptions): LockFile {
     }
   }
 
-  /** One step in a transaction of its own. */
-  function writeAlone(work: Step): Promise<unknown> {
+  /** All of them in the transaction that has begun, or none. */
+  function commit(on: Opened, steps: readonly Step[]): readonly unknown[] {
+    try {
+      const results = steps.map((step) => step(tableOf(on)));
+      on.db.exec("COMMIT");
+      return results;
+    } catch (error) {
+      rollBack(on.db);
+      throw error;
+    }
+  }
+
+  function writeAll(steps: readonly Step[]): Promise<readonly unknown[]> {
     return untilDone((on) => {
       on.db.exec("BEGIN IMMEDIATE");
-      try {
-        const result = work(tableOf(on));
-        on.db.exec("COMMIT");
-        return result;
-      } catch (error) {
-        rollBack(on.db);
-        throw error;
-      }
+      return commit(on, steps);
     });
   }
 
   /** Many in one, whose lock is taken already: all of them or, where one fails, none, and then each alone. */
   async function writeTogether(on: Opened, asked: readonly Asked<Step>[]): Promise<void> {
-    const results: unknown[] = [];
+    const steps = asked.map(({ op }) => op);
+    const settle = (results: readonly unknown[]): void =>
+      asked.forEach(({ resolve }, i) => resolve(results[i]));
     try {
-      for (const { op } of asked) results.push(op(tableOf(on)));
-      on.db.exec("COMMIT");
-    } catch {
-      rollBack(on.db);
-      for (const { op, resolve, reject } of asked) writeAlone(op).then(resolve, reject);
+      settle(commit(on, steps));
       return;
+    } catch (error) {
+      // Without WAL a commit waits for those who read, which each of them alone would do as well.
+      if (isBusy(error)) {
+        try {
+          settle(await writeAll(steps));
+          return;
+        } catch (late) {
+          if (late instanceof BackendError && late.code === "BACKEND_BUSY") throw late;
+        }
+      }
     }
-    asked.forEach(({ resolve }, i) => resolve(results[i]));
+    for (const { op, resolve, reject } of asked) writeAll([op]).then(([result]) => resolve(result), reject);
   }
 
   const turns = createTurns<Step, Opened>({
