@@ -21,7 +21,7 @@ import { after, elapsedMs, type Instant, type System, type Timer } from "../engi
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
-import { startDeadline, type Deadline } from "./deadline.js";
+import { READ_MS, startDeadline, type Deadline } from "./deadline.js";
 import type { Link } from "./link.js";
 import { confirmed, createClaim, grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
 
@@ -195,8 +195,9 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   /**
    * Where somebody else has votes too, what this attempt got is given back rather than kept until backends answer that have fallen
    * silent: it is lost when the others cannot make it win. Two attempts that wait for each other would both wait for their whole deadline.
+   * `wereRead`: what has arrived was read since it was first due; a process that was stalled finds all of it unread.
    */
-  function yieldWhenDue(): void {
+  function yieldWhenDue(wereRead = false): void {
     const now = system.now();
     const open = round.seats.filter((seat) => OPEN.has(seat)).length;
     const silentInMs = links
@@ -206,13 +207,14 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     const dueInMs = silentInMs[open - quorum.quorum];
     // A raise is on its way to each of those that granted: they answer.
     if (dueInMs === undefined) return;
-    if (dueInMs <= 0) {
+    const isDue = dueInMs <= 0;
+    if (isDue && wereRead) {
       lose();
       return;
     }
-    yielding = system.startTimer("work", dueInMs, () => {
+    yielding = system.startTimer("work", isDue ? READ_MS : dueInMs, () => {
       yielding = undefined;
-      if (settle !== undefined) decide(system.now());
+      yieldWhenDue(isDue);
     });
   }
 
