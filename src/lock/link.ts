@@ -13,7 +13,7 @@ const DEBTS_MAX = 1_024;
 const DEBTS_AT_ONCE = 16;
 /** No answer is unusually late before that, in milliseconds. */
 const UNUSUAL_MS = 100;
-/** None of a backend that has not answered yet: it may be far away, and a connection that begins takes several round trips. */
+/** None of a backend that has not answered yet, to whom tries once: it may be far away, and a connection that begins takes several round trips. */
 const UNKNOWN_MS = 1_000;
 /** By how much what a backend took at its slowest fades with every answer. */
 const FADING = 0.95;
@@ -63,10 +63,10 @@ export interface Link {
   inFlight(): number;
   /**
    * In how many milliseconds from `now` it will have owed an answer for unusually long: {@link UNUSUAL_MS}, and twice what it took
-   * of late, or {@link UNKNOWN_MS} where it never answered. Not positive when it has. Advice: a process that was stalled has not read
-   * what is there.
+   * of late; `triesOnce`: {@link UNKNOWN_MS} where it never answered, since there is no next attempt that knows better. Not positive when
+   * it has. Advice: a process that was stalled has not read what is there.
    */
-  unusualInMs(now: Instant): number;
+  unusualInMs(now: Instant, triesOnce: boolean): number;
   /** Sends what is owed once more and closes the session; bounded by `withinMs`. */
   close(withinMs: number): Promise<void>;
 }
@@ -248,9 +248,11 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     calls: session.watch !== undefined,
     watch: (listener) => session.watch?.(listener) ?? (() => undefined),
     inFlight: () => inFlight,
-    unusualInMs: (now) =>
-      (slowMs === undefined ? UNKNOWN_MS : Math.max(UNUSUAL_MS, 2 * slowMs)) -
-      (owedSince === undefined ? 0 : elapsedMs(owedSince, now)),
+    unusualInMs(now, triesOnce): number {
+      const isUnknown = slowMs === undefined && triesOnce;
+      const unusualMs = isUnknown ? UNKNOWN_MS : Math.max(UNUSUAL_MS, 2 * (slowMs ?? 0));
+      return unusualMs - (owedSince === undefined ? 0 : elapsedMs(owedSince, now));
+    },
     async close(withinMs: number): Promise<void> {
       if (closed) return;
       const owing = inFlight > 0 || debts.size > 0;

@@ -40,6 +40,8 @@ export interface AttemptRequest {
   readonly ttlMs: number;
   /** How long any backend may take, in milliseconds. */
   readonly deadlineMs: number;
+  /** No other attempt follows when it is lost. */
+  readonly triesOnce: boolean;
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
   /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
@@ -202,7 +204,7 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
     const open = round.seats.filter((seat) => OPEN.has(seat)).length;
     const silentInMs = links
       .filter(({ index }) => round.seats[index] === "waiting")
-      .map((link) => link.unusualInMs(now))
+      .map((link) => link.unusualInMs(now, request.triesOnce))
       .sort((a, b) => a - b);
     const dueInMs = silentInMs[open - quorum.quorum];
     // A raise is on its way to each of those that granted: they answer.
