@@ -84,3 +84,16 @@ describe("an attempt that two of three backends would grant, and the first one r
     expect(await stage.lasting(client.locker.tryAcquire("k", { ttlMs: 10_000 }))).toBeLessThan(20);
   });
 });
+
+it("of two new processes that try once at the same time, far away, one wins", async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const stage = createStage({ seed });
+    await startedClient(stage);
+    const clients = [stage.client({ ttlMs: 10_000 }), stage.client({ ttlMs: 10_000 })];
+    for (const client of clients) {
+      for (const link of client.links) link.setDelay({ toMs: [60, 90], backMs: [60, 90] });
+    }
+    const outcomes = await stage.wait(Promise.all(clients.map(({ locker }) => locker.tryAcquire("k"))));
+    expect(outcomes.map(({ acquired }) => acquired)).toContain(true);
+  }
+});
