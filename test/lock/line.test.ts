@@ -107,6 +107,17 @@ describe("waiters of one locker", () => {
     await stage.wait(client.locker.close());
     expect((await stage.wait(fourth)).code).toBe("CLOSED");
   });
+
+  it("whose signal was aborted before are refused at once, also behind others", async () => {
+    const stage = createStage();
+    const [holder, client] = processes(stage, 2) as [Client, Client];
+    await stage.wait(holder.locker.acquire("k"));
+    const first = errorOf(client.locker.acquire("k", { waitMs: 5_000 }));
+    const aborted = errorOf(client.locker.acquire("k", { signal: AbortSignal.abort() }));
+    expect(await stage.lasting(aborted)).toBe(0);
+    expect((await aborted).code).toBe("ABORTED");
+    expect((await stage.wait(first)).code).toBe("LOCK_HELD");
+  });
 });
 
 describe("waiters of several processes", () => {
