@@ -136,6 +136,9 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
               stop();
               resolve();
             };
+            // Where so many do not decide, votes that were given back say nothing of the backends that call nobody.
+            const isEnough = (): boolean =>
+              callers.size >= enough && (enough === quorum || ![...callers].every(gaveBack));
             const look = (): void => {
               const now = system.now();
               let at = until;
@@ -145,8 +148,9 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
                 const tryAt = after(calledAt, inMs > 0 ? LATER * inMs : own ? againMs : SETTLE_MS);
                 if (tryAt < at) [at, isOwn] = [tryAt, own];
               }
-              if (callers.size >= enough || now >= at) {
-                if (callers.size < enough && isOwn) againMs = Math.min(2 * againMs, AGAIN_MS_MAX);
+              const called = isEnough();
+              if (called || now >= at) {
+                if (!called && isOwn) againMs = Math.min(2 * againMs, AGAIN_MS_MAX);
                 settle();
                 return;
               }
