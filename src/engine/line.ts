@@ -66,18 +66,19 @@ export function reservedMs({ until }: Reservation, now: ClockReading): number {
   return Math.min(until - now.atLeastMs, RESERVATION_MS);
 }
 
-/** With one more in it; the line itself where it stands there already, or where there is no more room. */
+/** With one more in it; the line itself where it stands there already, or where as many as `max` others do. */
 export function joined(
   line: KeptLine | undefined,
   waiter: Waiter,
   { now }: Pick<LineContext, "now">,
+  max: number = LINE_MAX,
 ): KeptLine | undefined {
   const { id, since, waitsMs } = waiter;
   const until = now.atMostMs + waitsMs;
   const before = line?.waiting.find((each) => each.id === id);
   if (before !== undefined && before.until >= until - SHORT_MS) return line;
   const others = (line?.waiting ?? []).filter((each) => each.id !== id && each.until > now.atLeastMs);
-  if (others.length >= LINE_MAX) return line;
+  if (others.length >= max) return line;
   const waiting = [...others, { id, since, until }].sort(inOrder);
   return { waiting, reserved: line?.reserved };
 }

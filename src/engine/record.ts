@@ -7,6 +7,7 @@
 import {
   advanced,
   joined,
+  LINE_MAX,
   reservedMs,
   reservedNow,
   stands,
@@ -188,7 +189,8 @@ export function releaseKey(
 ): Step<"released" | "not-owner"> {
   const { lock, counter, line: before } = keptNow(kept, context.now);
   if (lock?.owner !== owner) return { answer: "not-owner", next: undefined };
-  const line = ticket === undefined ? before : joined(before, ticket, context);
+  // There is room for it, since one is taken out now. A smallest ticket that were left out would be passed by all others.
+  const line = ticket === undefined ? before : joined(before, ticket, context, LINE_MAX + 1);
   return { answer: "released", next: freed({ counter, line }, context) };
 }
 

@@ -118,7 +118,9 @@ async function attemptUntilWon(
       const leftMs = options.waitMs - elapsedMs(startedAt, attemptAt);
       const ticket = standing?.ticket(Math.max(1, leftMs));
       const onHeldLate = ticket && ((link: Link): void => standing?.leave((each) => each === link));
-      const attempt = startAttempt(quorum, { key, ttlMs: options.ttlMs, deadlineMs, ticket, onHeldLate });
+      const { ttlMs, waitMs } = options;
+      const triesOnce = waitMs === 0;
+      const attempt = startAttempt(quorum, { key, ttlMs, deadlineMs, triesOnce, ticket, onHeldLate });
       const stop = interruption.listen(attempt.abandon);
       const outcome = await attempt.outcome;
       stop();

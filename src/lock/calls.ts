@@ -13,6 +13,7 @@ export interface Calls {
   readonly listening: () => boolean;
   /** A place in line for a wait that goes on now; undefined where no backend calls anybody. */
   stand(key: string): Standing | undefined;
+  /** All who wait leave, now, ahead of the close of the backends. */
   stop(): void;
 }
 
@@ -53,6 +54,7 @@ interface Call {
 
 interface Waiter {
   called(link: Link, inMs: number): void;
+  leave(at: (link: Link) => boolean): void;
 }
 
 /** Listens to nobody before the first wait. */
@@ -62,6 +64,7 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
   const calling = links.filter((link) => link.calls);
   let stops: readonly (() => void)[] = [];
   let listening = false;
+  let stopped = false;
   let tickets = 0;
   let name: string | undefined;
 
@@ -99,7 +102,22 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
           if (before === undefined || inMs < before.inMs) calls.set(link, { at: system.now(), inMs });
           wake?.();
         },
+        leave,
       });
+
+      function leave(at: (link: Link) => boolean): void {
+        waiters.delete(id);
+        if (stopped) return;
+        for (const link of calling) {
+          if (!at(link)) continue;
+          // Nothing hangs on it: a ticket that nobody answers to costs the next one a short reservation.
+          link.send(
+            async (session) => session.leave?.(key, id),
+            () => undefined,
+            () => undefined,
+          );
+        }
+      }
 
       return {
         isExpected: (inLine) => calling.filter((link) => heard.has(link) && inLine(link)).length >= enough,
@@ -118,6 +136,9 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
               stop();
               resolve();
             };
+            // Where so many do not decide, votes that were given back say nothing of the backends that call nobody.
+            const isEnough = (): boolean =>
+              callers.size >= enough && (enough === quorum || ![...callers].every(gaveBack));
             const look = (): void => {
               const now = system.now();
               let at = until;
@@ -127,8 +148,9 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
                 const tryAt = after(calledAt, inMs > 0 ? LATER * inMs : own ? againMs : SETTLE_MS);
                 if (tryAt < at) [at, isOwn] = [tryAt, own];
               }
-              if (callers.size >= enough || now >= at) {
-                if (callers.size < enough && isOwn) againMs = Math.min(2 * againMs, AGAIN_MS_MAX);
+              const called = isEnough();
+              if (called || now >= at) {
+                if (!called && isOwn) againMs = Math.min(2 * againMs, AGAIN_MS_MAX);
                 settle();
                 return;
               }
@@ -140,23 +162,13 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
             look();
           });
         },
-        leave(at) {
-          waiters.delete(id);
-          for (const link of calling) {
-            if (!at(link)) continue;
-            // Nothing hangs on it: a ticket that nobody answers to costs the next one a short reservation.
-            link.send(
-              async (session) => session.leave?.(key, id),
-              () => undefined,
-              () => undefined,
-            );
-          }
-        },
+        leave,
       };
     },
     stop(): void {
+      for (const waiter of waiters.values()) waiter.leave(() => true);
+      stopped = true;
       for (const stop of stops) stop();
-      waiters.clear();
     },
   };
 }

@@ -9,7 +9,7 @@ export interface Line<Shown> {
 
 /** One waiter's place. Left exactly once. */
 export interface Place<Shown> {
-  /** Resolves to true when it is first; to false after `withinMs`, or when it is interrupted before. */
+  /** Resolves to true when it is first; to false after `withinMs`, or when it is interrupted. */
   turn(withinMs: number, interruption: Interruption): Promise<boolean>;
   /** What the first in line learnt last. */
   shown(): Shown | undefined;
@@ -41,6 +41,8 @@ export function createLine<Shown>(system: System): Line<Shown> {
 
       return {
         turn(withinMs, interruption) {
+          // It would hear nothing any more.
+          if (interruption.interrupted()) return Promise.resolve(false);
           if (isFirst()) return Promise.resolve(true);
           return new Promise((resolve) => {
             const settle = (its: boolean): void => {

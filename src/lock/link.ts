@@ -13,6 +13,8 @@ const DEBTS_MAX = 1_024;
 const DEBTS_AT_ONCE = 16;
 /** No answer is unusually late before that, in milliseconds. */
 const UNUSUAL_MS = 100;
+/** None of a backend that has not answered yet, to whom tries once: it may be far away, and a connection that begins takes several round trips. */
+const UNKNOWN_MS = 1_000;
 /** By how much what a backend took at its slowest fades with every answer. */
 const FADING = 0.95;
 const REPAY_DELAY_MS_MIN = 50;
@@ -61,9 +63,10 @@ export interface Link {
   inFlight(): number;
   /**
    * In how many milliseconds from `now` it will have owed an answer for unusually long: {@link UNUSUAL_MS}, and twice what it took
-   * of late. Not positive when it has. Advice: a process that was stalled has not read what is there.
+   * of late; `triesOnce`: {@link UNKNOWN_MS} where it never answered, since there is no next attempt that knows better. Not positive when
+   * it has. Advice: a process that was stalled has not read what is there.
    */
-  unusualInMs(now: Instant): number;
+  unusualInMs(now: Instant, triesOnce: boolean): number;
   /** Sends what is owed once more and closes the session; bounded by `withinMs`. */
   close(withinMs: number): Promise<void>;
 }
@@ -90,7 +93,9 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   let whenAnswered: (() => void) | undefined;
   /** When the first request was sent behind the last answer. */
   let owedSince: Instant | undefined;
-  let slowMs = 0;
+  /** Nothing was sent behind the last answer, so that the next request is one whose time is taken. */
+  let untimed = true;
+  let slowMs: number | undefined;
   let healthy: boolean | undefined;
   let closed = false;
   let repaying: Timer | undefined;
@@ -108,16 +113,18 @@ export function createLink(backend: Backend, index: number, context: LinkContext
       return;
     }
     silence.sent();
-    owedSince ??= system.now();
+    // Its own time, since between two answers of a busy link there is next to none.
+    const sentAt = untimed ? system.now() : undefined;
+    untimed = false;
+    owedSince ??= sentAt;
     inFlight++;
     attempt(call).then(
       (reply) => {
         landed();
         silence.answered();
-        if (owedSince !== undefined) {
-          slowMs = Math.max(elapsedMs(owedSince, system.now()), FADING * slowMs);
-          owedSince = undefined;
-        }
+        if (sentAt !== undefined) slowMs = Math.max(elapsedMs(sentAt, system.now()), FADING * (slowMs ?? 0));
+        owedSince = undefined;
+        untimed = true;
         silentFault = undefined;
         if (healthy !== true) becameHealthy();
         try {
@@ -140,6 +147,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   function landed(): void {
     if (--inFlight > 0) return;
     owedSince = undefined;
+    untimed = true;
     whenAnswered?.();
   }
 
@@ -240,8 +248,11 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     calls: session.watch !== undefined,
     watch: (listener) => session.watch?.(listener) ?? (() => undefined),
     inFlight: () => inFlight,
-    unusualInMs: (now) =>
-      Math.max(UNUSUAL_MS, 2 * slowMs) - (owedSince === undefined ? 0 : elapsedMs(owedSince, now)),
+    unusualInMs(now, triesOnce): number {
+      const isUnknown = slowMs === undefined && triesOnce;
+      const unusualMs = isUnknown ? UNKNOWN_MS : Math.max(UNUSUAL_MS, 2 * (slowMs ?? 0));
+      return unusualMs - (owedSince === undefined ? 0 : elapsedMs(owedSince, now));
+    },
     async close(withinMs: number): Promise<void> {
       if (closed) return;
       const owing = inFlight > 0 || debts.size > 0;

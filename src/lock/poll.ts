@@ -21,7 +21,7 @@ import { after, elapsedMs, type Instant, type System, type Timer } from "../engi
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
-import { startDeadline, type Deadline } from "./deadline.js";
+import { READ_MS, startDeadline, type Deadline } from "./deadline.js";
 import type { Link } from "./link.js";
 import { confirmed, createClaim, grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
 
@@ -40,6 +40,8 @@ export interface AttemptRequest {
   readonly ttlMs: number;
   /** How long any backend may take, in milliseconds. */
   readonly deadlineMs: number;
+  /** No other attempt follows when it is lost. */
+  readonly triesOnce: boolean;
   /** The waiter's place in line. */
   readonly ticket?: Ticket | undefined;
   /** Hears of each backend that answers held after the attempt was won: the ticket stands in line there. */
@@ -195,24 +197,26 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   /**
    * Where somebody else has votes too, what this attempt got is given back rather than kept until backends answer that have fallen
    * silent: it is lost when the others cannot make it win. Two attempts that wait for each other would both wait for their whole deadline.
+   * `wereRead`: what has arrived was read since it was first due; a process that was stalled finds all of it unread.
    */
-  function yieldWhenDue(): void {
+  function yieldWhenDue(wereRead = false): void {
     const now = system.now();
     const open = round.seats.filter((seat) => OPEN.has(seat)).length;
     const silentInMs = links
       .filter(({ index }) => round.seats[index] === "waiting")
-      .map((link) => link.unusualInMs(now))
+      .map((link) => link.unusualInMs(now, request.triesOnce))
       .sort((a, b) => a - b);
     const dueInMs = silentInMs[open - quorum.quorum];
     // A raise is on its way to each of those that granted: they answer.
     if (dueInMs === undefined) return;
-    if (dueInMs <= 0) {
+    const isDue = dueInMs <= 0;
+    if (isDue && wereRead) {
       lose();
       return;
     }
-    yielding = system.startTimer("work", dueInMs, () => {
+    yielding = system.startTimer("work", isDue ? READ_MS : dueInMs, () => {
       yielding = undefined;
-      if (settle !== undefined) decide(system.now());
+      yieldWhenDue(isDue);
     });
   }
 

@@ -183,6 +183,21 @@ describe("a key with a line", () => {
     expect(other).toEqual({ answer: "not-owner", next: undefined });
   });
 
+  it("goes from a release with a ticket to that one where it is first, however many others wait", () => {
+    const others = Array.from({ length: LINE_MAX }, (_, i) => ({
+      id: `w${i}`,
+      since: BigInt(5 + i),
+      until: 9_000,
+    }));
+    const locked = kept({ lock: LOCK, line: lineOf(...others) });
+    const ticket = { id: "a", since: 1n, waitsMs: 7_990 };
+    const { next } = releaseKey(locked, { owner: "o", ticket }, NOW);
+    expect(next?.line).toEqual({ waiting: others, reserved: { id: "a", until: RESERVED_UNTIL } });
+    const later = releaseKey(locked, { owner: "o", ticket: { ...ticket, since: 999n } }, NOW);
+    expect(later.next?.line?.waiting).toHaveLength(LINE_MAX);
+    expect(later.next?.line?.waiting.at(-1)?.id).toBe("a");
+  });
+
   it("keeps nothing of a line that is empty", () => {
     const { next } = releaseKey(kept({ lock: LOCK, line: lineOf(A) }), { owner: "o" }, NOW);
     const granted = acquireKey(next, asks("p", "a"), NOW).next;

@@ -23,6 +23,23 @@ describe("close()", () => {
     await stage.wait(closing);
   });
 
+  it("takes the tickets of those who wait out of the line: the next release frees the key for anybody", async () => {
+    const stage = createStage();
+    const [holder, waiter, other] = [
+      await startedClient(stage),
+      await startedClient(stage),
+      await startedClient(stage),
+    ];
+    const lease = await stage.wait(holder.locker.acquire("k", { ttlMs: 60_000 }));
+    const waits = waiter.locker.acquire("k", { waitMs: 60_000 });
+    waits.catch(() => undefined);
+    await stage.time.advance(300);
+    await stage.wait(waiter.locker.close());
+    expect((await stage.error(waits)).code).toBe("CLOSED");
+    await stage.wait(lease.release());
+    expect((await stage.wait(other.locker.tryAcquire("k"))).acquired).toBe(true);
+  });
+
   it('ends leases as lost with the reason "closed", and does not release them', async () => {
     const stage = createStage();
     const { locker, events } = await startedClient(stage);

@@ -1,6 +1,14 @@
 /** Waiting: who comes first goes first, in one locker and across processes, and nobody asks again and again. */
 import { describe, expect, it } from "vitest";
-import { QuorumLockError, type Lease, type LockHeldError } from "../../src/index.js";
+import {
+  createLocker,
+  QuorumLockError,
+  type Backend,
+  type BackendSession,
+  type Deployment,
+  type Lease,
+  type LockHeldError,
+} from "../../src/index.js";
 import { ANY_DEPLOYMENT, createStage, type Client, type Stage } from "./stage.js";
 
 const DELAY = { toMs: [1, 1], backMs: [1, 1] } as const;
@@ -106,6 +114,17 @@ describe("waiters of one locker", () => {
     await stage.time.advance(20);
     await stage.wait(client.locker.close());
     expect((await stage.wait(fourth)).code).toBe("CLOSED");
+  });
+
+  it("whose signal was aborted before are refused at once, also behind others", async () => {
+    const stage = createStage();
+    const [holder, client] = processes(stage, 2) as [Client, Client];
+    await stage.wait(holder.locker.acquire("k"));
+    const first = errorOf(client.locker.acquire("k", { waitMs: 5_000 }));
+    const aborted = errorOf(client.locker.acquire("k", { signal: AbortSignal.abort() }));
+    expect(await stage.lasting(aborted)).toBe(0);
+    expect((await aborted).code).toBe("ABORTED");
+    expect((await stage.wait(first)).code).toBe("LOCK_HELD");
   });
 });
 
@@ -262,6 +281,31 @@ describe("waiters of several processes", () => {
       expect((acquires(clients) - before) / turns).toBeLessThan(4 * n);
     },
   );
+
+  it("ask now and then only where fewer backends call than decide, and all that do were given back a vote", async () => {
+    const stage = createStage();
+    const [holder, waiter] = processes(stage, 2) as [Client, Client];
+    await warmUp(stage, [holder, waiter]);
+    const [calling, ...others] = waiter.links;
+    const silent = others.map((link) => ({
+      ...link,
+      open: (deployment: Deployment): BackendSession => {
+        const { watch: _watch, leave: _leave, ...session } = link.open(deployment);
+        return session;
+      },
+    }));
+    const locker = createLocker({ backends: [calling as Backend, ...silent], system: waiter.process });
+    const lease = await stage.wait(holder.locker.acquire("k"));
+    // The holder's lock is gone on the one that calls: whoever waits is granted there, and gives it back, and is called.
+    await stage.memories[0]?.open(ANY_DEPLOYMENT).forceRelease("k");
+    const before = acquires([waiter]);
+    const waits = locker.acquire("k", { ttlMs: 10_000, waitMs: 60_000 });
+    await stage.time.advance(5_000);
+    expect((acquires([waiter]) - before) / 3).toBeLessThan(40);
+    await stage.wait(lease.release());
+    await stage.wait((await stage.wait(waits)).release());
+    await stage.wait(locker.close());
+  });
 
   it("ask now and then only while somebody else has the lock on the other backends for long", async () => {
     const stage = createStage();

@@ -227,7 +227,8 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     hintMs = undefined;
     const ttlMs = place.ttlMs ?? dice.whole(ttlMsMin, ttlMsMax);
     const options = { ttlMs, keepAlive };
-    if (dice.chance(0.1)) {
+    // Who tries once keeps what it got for up to a second where it never met one of the backends, and that is not judged here.
+    if (profile.absent !== true && dice.chance(0.1)) {
       const refusable = await place.locker().tryAcquire(key, options).catch(refused);
       if (refusable?.acquired === true) return refusable as HeldLease;
       if (refusable !== undefined) hintMs = refusable.retryAfterMs;
