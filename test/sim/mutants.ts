@@ -207,8 +207,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: RECORD,
-        find: 'if (lock?.owner !== owner)\n        return { answer: "not-owner", next: undefined };\n    const line',
-        put: 'if (lock === undefined) return { answer: "not-owner", next: undefined };\n    const line',
+        find: 'if (lock?.owner !== owner)\n        return { answer: "not-owner", next: undefined };\n    // There is room for it',
+        put: 'if (lock === undefined) return { answer: "not-owner", next: undefined };\n    // There is room for it',
       },
     ],
     seenBy: ["exclusion"],
