@@ -35,6 +35,7 @@ export interface Surroundings {
   readonly answered: (server: Server, owner: string, kind: string) => void;
   /** A request will be executed once more. */
   readonly doubled: (operation: string, args: readonly unknown[]) => void;
+  readonly granted: (owner: string) => void;
   /** Workers take no new lease. */
   readonly isOver: () => boolean;
 }
@@ -75,6 +76,7 @@ export function createClient(surroundings: Surroundings, name: string, own: Clie
       watcher: {
         sent: (operation, args) => recorder.sent(process, operation, args),
         doubled: surroundings.doubled,
+        granted: surroundings.granted,
         answered: surroundings.answered,
       },
     }),

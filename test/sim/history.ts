@@ -171,6 +171,8 @@ export interface History {
   readonly silentLosses: readonly LeaseRecord[];
   readonly overstated: readonly OverstatedRecord[];
   readonly forced: readonly ForcedRecord[];
+  /** When a backend last granted an acquire, late ones and duplicates included, by its owner. */
+  readonly grants: ReadonlyMap<string, number>;
   readonly lastAcquires: readonly LastAcquireRecord[];
   /** What was left over after everybody had gone, in one sentence each. */
   readonly leaks: readonly string[];

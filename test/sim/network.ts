@@ -31,6 +31,8 @@ export interface Watcher {
   sent(operation: string, args: readonly unknown[]): void;
   /** A request will be executed once more, whoever hears of that. */
   doubled(operation: string, args: readonly unknown[]): void;
+  /** A server granted an acquire, whoever hears of that. */
+  granted(owner: string): void;
   /** A server answered an acquire, and the client knows. */
   answered(server: Server, owner: string, kind: string): void;
 }
@@ -266,6 +268,9 @@ export function createPath(kernel: Kernel, options: PathOptions): Path {
       remote.execute({ operation, args }, (outcome) => {
         if (kernel.trace !== undefined) note("execute", `${operation} -> ${showOutcome(outcome)}`);
         if (outcome.error === undefined) {
+          if (operation === "acquire" && (outcome.value as AcquireReply).kind === "granted") {
+            watcher.granted((pending.args[0] as AcquireRequest).owner);
+          }
           line?.executed({ caller, memory: server.memoryName() }, operation, pending.args, outcome.value);
         }
         if (what === "request") reply(pending, outcome, wire);

@@ -69,6 +69,9 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     marks: createHighWaterMarks(),
     handOvers: [],
     answered: noteAnswer,
+    granted: (owner) => {
+      grantedAtMs.set(owner, kernel.nowMs);
+    },
     doubled: (operation, args) => {
       if (operation === "forceRelease") doubled.add(args[0] as string);
     },
@@ -80,6 +83,8 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   const atSplit = new Map<Server, () => void>();
   /** Who granted something to an owner, and who refused it. */
   const grants = new Map<string, { readonly granted: Set<Server>; refused: boolean }>();
+  /** When a server last granted an acquire, by its owner. */
+  const grantedAtMs = new Map<string, number>();
   /** Keys of which a forced release is executed once more later, as if it had not been answered. */
   const doubled = new Set<string>();
   let over = false;
@@ -172,6 +177,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     line: line.records(),
     waiters: line.waiters(),
     wakes: line.wakes(),
+    grants: grantedAtMs,
     ...recorder.records(),
     lastAcquires,
     leaks,

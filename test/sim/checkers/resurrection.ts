@@ -1,6 +1,6 @@
 /**
  * A lease that is over stays over: it is not extended behind its end, not behind a newer lease, and not after an
- * operator deleted its lock on every backend.
+ * operator deleted its lock on every backend, unless its own acquire was executed once more behind that.
  */
 import {
   isHeldAt,
@@ -36,9 +36,13 @@ function behindANewerOne(history: History, lease: LeaseRecord, end: EndRecord): 
 
 function behindAForce(history: History, lease: LeaseRecord, end: EndRecord): string | undefined {
   if (!history.assumptions.memoryKept) return undefined;
+  const grantedAtMs = history.grants.get(lease.owner) ?? 0;
   const forced = history.forced.find(
     ({ key, atMs, doneAtMs }) =>
-      key === lease.key && lease.wonAtMs < atMs && doneAtMs !== undefined && doneAtMs < (end.sentAtMs ?? 0),
+      key === lease.key &&
+      Math.max(lease.wonAtMs, grantedAtMs) < atMs &&
+      doneAtMs !== undefined &&
+      doneAtMs < (end.sentAtMs ?? 0),
   );
   return forced === undefined
     ? undefined
