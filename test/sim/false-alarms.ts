@@ -12,7 +12,7 @@ export const FALSE_ALARMS: readonly Mutant[] = [
     edits: [
       {
         file: "test/sim/world",
-        find: "insist(!doubled.has(key) && backends.every(",
+        find: "insist(doubled.get(key) === before && backends.every(",
         put: "insist(backends.every(",
       },
     ],

@@ -73,7 +73,8 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
       grantedAtMs.set(owner, kernel.nowMs);
     },
     doubled: (operation, args) => {
-      if (operation === "forceRelease") doubled.add(args[0] as string);
+      const key = args[0] as string;
+      if (operation === "forceRelease") doubled.set(key, (doubled.get(key) ?? 0) + 1);
     },
     isOver: () => over,
   };
@@ -85,8 +86,8 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
   const grants = new Map<string, { readonly granted: Set<Server>; refused: boolean }>();
   /** When a server last granted an acquire, by its owner. */
   const grantedAtMs = new Map<string, number>();
-  /** Keys of which a forced release is executed once more later, as if it had not been answered. */
-  const doubled = new Set<string>();
+  /** How many forced releases of a key are executed once more later, as if they had not been answered; several may overlap. */
+  const doubled = new Map<string, number>();
   let over = false;
   let faults = 0;
   let replaced = 0;
@@ -362,9 +363,10 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     const [locker] = client.lockers;
     if (locker === undefined || dice.chance(0.5)) insist(true);
     else {
-      doubled.delete(key);
+      const before = doubled.get(key);
       locker.forceRelease(key).then(
-        ({ backends }) => insist(!doubled.has(key) && backends.every(({ outcome }) => outcome !== "fault")),
+        ({ backends }) =>
+          insist(doubled.get(key) === before && backends.every(({ outcome }) => outcome !== "fault")),
         () => insist(false),
       );
     }
