@@ -242,7 +242,9 @@ function refuseHostOnly(
   const what =
     backends.length === 0
       ? "none is configured"
-      : `all are ${backends.map(({ scheme }) => `${scheme}:`).join(", ")}`;
+      : backends.some(({ kind }) => kind === "noop")
+        ? "noop: locks nothing"
+        : "all are SQLite files";
   throw new ConfigError(
     required.entry.place,
     "left out, or at least one backend configured that other hosts reach (--backend, QUORUM_LOCK_BACKENDS, quorum-lock.yaml)",

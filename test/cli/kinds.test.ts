@@ -76,7 +76,7 @@ describe("noop:", () => {
         ["--backend", "noop:", "--backend", "redis://127.0.0.1:1"],
         /without noop, or nothing else: it grants everything/,
       ],
-      [["--backend", "noop:", "--require-quorum"], /while all are noop:/],
+      [["--backend", "noop:", "--require-quorum"], /while noop: locks nothing/],
     ] as const) {
       const run = cli(["run", ...args, "--key", "k", "--", "true"]);
       expect(await run.exited).toBe(64);

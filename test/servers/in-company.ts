@@ -34,7 +34,8 @@ function accompanied(session: BackendSession): BackendSession {
     raise: (request) => besides(session.raise({ ...request, key: elsewhere() }), session.raise(request)),
     extend: (request) =>
       besides(session.extend({ ...request, key: elsewhere(), mayHeal: false }), session.extend(request)),
-    release: (key, owner) => besides(session.release(elsewhere(), owner), session.release(key, owner)),
+    release: (key, owner, ticket) =>
+      besides(session.release(elsewhere(), owner), session.release(key, owner, ticket)),
     async list(request) {
       const page = await session.list(request);
       return { ...page, keys: page.keys.filter((key) => !key.startsWith(COMPANY)) };
