@@ -2,6 +2,7 @@
  * One connection to one memcached process, through a memjs client of its own. When anything goes wrong with it, it is
  * over: versions of items mean nothing on another connection, which may lead to another process.
  */
+import { atEndOfTurn } from "../shared/end-of-turn.js";
 import { nextSeq, oneConnection, type MemcachedLike, type MemcachedResponse } from "./client.js";
 import type { LinkFailure } from "./faults.js";
 import { encode, type MemcachedRequest } from "./protocol.js";
@@ -16,8 +17,6 @@ export interface Link {
   end(): void;
 }
 
-/** Taken now: tests of users replace timers, and this one among them. */
-const { nextTick } = process;
 /** How long one request may take. */
 export const REQUEST_TIMEOUT_MS = 1_000;
 
@@ -59,7 +58,7 @@ export function openLink(users: MemcachedLike): Link {
     if (corked || socket === undefined) return;
     corked = true;
     socket.cork();
-    nextTick(() => {
+    atEndOfTurn(() => {
       corked = false;
       socket.uncork();
     });

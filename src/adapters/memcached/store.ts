@@ -8,6 +8,7 @@ import { parseMark } from "../../engine/mark.js";
 import type { ClockReading, KeptKey } from "../../engine/record.js";
 import { BackendError } from "../../errors.js";
 import type { CasStore, Look, MarkLook, Reliance, Stored } from "../shared/cas-store.js";
+import { atEndOfTurn } from "../shared/end-of-turn.js";
 import { formatRecord, parseRecord } from "../shared/record-text.js";
 import type { MemcachedLike, MemcachedResponse } from "./client.js";
 import { readingOf, type Shown } from "./clock.js";
@@ -40,8 +41,6 @@ interface Seen {
 }
 
 const KEY_BYTES_MAX = 250;
-/** Taken now: tests of users replace timers, and this one among them. */
-const { nextTick } = process;
 /** What text-based tools can name as well. */
 const PLAIN = /^[\x21-\x7e]+$/;
 /** An item lives up to a second less than it was given, by a clock that is up to two seconds old. */
@@ -112,7 +111,7 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
     if (surroundings?.link === link) return surroundings;
     const asked = { link, process: askProcess(link), mark: read(link, markKey) };
     surroundings = asked;
-    nextTick(() => {
+    atEndOfTurn(() => {
       if (surroundings === asked) surroundings = undefined;
     });
     return asked;
@@ -122,7 +121,7 @@ export function openMemcachedStore(users: MemcachedLike, options: MemcachedStore
   function markBehind(link: Link): Promise<MemcachedResponse | undefined> {
     if (behind?.link === link) return behind.mark;
     const mark = new Promise<MemcachedResponse | undefined>((resolve) => {
-      nextTick(() => {
+      atEndOfTurn(() => {
         behind = undefined;
         resolve(read(link, markKey));
       });

@@ -2,6 +2,7 @@
  * Operations that are asked for in one turn of the event loop travel as one call, as soon as more than one was. Nothing
  * waits for company: who is alone is sent at once.
  */
+import { atEndOfTurn } from "../shared/end-of-turn.js";
 import type { Caller } from "./call.js";
 import { BATCHED, type Script } from "./scripts.js";
 import type { Known, ServerMark } from "./server-mark.js";
@@ -50,8 +51,6 @@ interface Crowd {
 
 type Outcomes = (place: number) => unknown;
 
-/** Taken now: tests of users replace timers, and this one among them. */
-const { nextTick } = process;
 /** So many operations in one call: a server serves nobody else meanwhile, and as many take it about half a millisecond. */
 const BATCH_MAX = 128;
 /** With fewer requests unanswered, it is a process that does one thing after the other. */
@@ -114,8 +113,7 @@ export function createBatch(context: BatchContext): Batch {
     add<T>(operation: Operation<T>): Promise<T> {
       if (collected === undefined) {
         collected = gather();
-        // Behind everything that this turn still does, and ahead of the next: `nextTick` runs when its promises have settled.
-        nextTick(flush);
+        atEndOfTurn(flush);
       }
       const { operations, outcomes } = collected;
       const place = operations.push(operation) - 1;

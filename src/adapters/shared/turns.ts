@@ -4,6 +4,8 @@
  * promises of the turn have settled, if there is a way then.
  */
 
+import { atEndOfTurn } from "./end-of-turn.js";
+
 /** An operation on its way, to be settled by whoever runs it. */
 export interface Asked<Op> {
   readonly op: Op;
@@ -40,9 +42,6 @@ export interface Turns<Op> {
   /** Sends all that was collected, now, before the ways are closed. */
   flush(): void;
 }
-
-/** Taken now: tests of users replace timers, and this one among them. */
-const { nextTick } = process;
 
 /** Nothing collected yet. */
 export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> {
@@ -108,8 +107,7 @@ export function createTurns<Op, Way>(options: TurnsOptions<Op, Way>): Turns<Op> 
         waiting.push({ op, resolve: resolve as Asked<Op>["resolve"], reject, at });
         if (isDue) return;
         isDue = true;
-        // Behind everything that this turn still does, and ahead of the next: `nextTick` runs when its promises have settled.
-        nextTick(send);
+        atEndOfTurn(send);
       });
     },
 
