@@ -54,7 +54,7 @@ export function createBatch({ name, lanes, statements, figures, worked, undone }
   const anyLane: Via = (work) => lanes.use(name, work);
   const turns = createTurns<Operation<unknown>, PostgresLane>({
     max: BATCH_MAX,
-    use: (work) => lanes.use(name, work),
+    use: anyLane,
     fits: (first, other) => first.kind === other.kind && first.mark === other.mark,
     // A row is written once by a statement; of those who want a lock the first is granted it, and the others are told.
     once: ({ kind, key }) => (kind === "acquire" ? undefined : key),

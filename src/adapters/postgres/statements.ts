@@ -125,8 +125,12 @@ export function statementsOn(table: string): Statements {
     counter = greatest(l.counter + 1, EXCLUDED.fence), expires_at = ${after("$5")}, forget_at = ${after("$8")}${when.also ?? ""}
   WHERE ${when.isFree} AND l.counter < ${FENCE_MAX}
   RETURNING fence`;
-  /** The line of the row `l` without the ticket $9. */
-  const withoutOwn = inOrder(`${waiting("l.line")} AND ${ADDRESS} <> $9`);
+  /** Those in the line of the row `l` without the ticket of an address, and with it. */
+  const others = (address: string): string => `${waiting("l.line")} AND ${ADDRESS} <> ${address}`;
+  const withTicket = (address: string, since: string, waitsMs: string): string =>
+    inOrder(`${others(address)} UNION ALL
+      SELECT lpad(${since}::text, 20, '0') || ' ' || ${digits(`${NOW_MS} + ${waitsMs}::float8`)} || ' ' || ${address}`);
+  const withoutOwn = inOrder(others("$9"));
 
   return {
     // key mark quarantinedUntil owner ttlMs proposal skewMicros retentionMs. A refusal must not lock or write the row.
@@ -160,10 +164,7 @@ SELECT CASE ${unlessMark} ${ifQuarantined}
     line = ${withoutOwn}`,
       })}
 ), joined AS (
-  UPDATE ${table} AS l SET line = ${inOrder(
-    `${waiting("l.line")} AND ${ADDRESS} <> $9 UNION ALL
-      SELECT lpad($10::text, 20, '0') || ' ' || ${digits(`${NOW_MS} + $11::float8`)} || ' ' || $9`,
-  )}
+  UPDATE ${table} AS l SET line = ${withTicket("$9", "$10", "$11")}
   WHERE l.key = $1 AND l.expires_at > clock_timestamp() AND NOT (l.fence IS NULL AND l.owner = $9)
     AND EXISTS (SELECT FROM mark WHERE left_ms <= 0)
     AND EXISTS (SELECT FROM seen WHERE taken AND owner <> $4 AND NOT stands AND NOT is_full)
@@ -225,10 +226,7 @@ WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_times
       "give-back",
       `UPDATE ${table} AS l SET forget_at = ${after("$3")}, fence = NULL, (owner, expires_at, line) = (
   SELECT substr(next.line[1], 39), ${after(`'${RESERVATION_MS}'`)}, nullif(next.line[2:], '{}')
-  FROM (SELECT ${inOrder(
-    `${waiting("l.line")} AND ${ADDRESS} <> $4 UNION ALL
-      SELECT lpad($5::text, 20, '0') || ' ' || ${digits(`${NOW_MS} + $6::float8`)} || ' ' || $4`,
-  )} AS line) AS next)
+  FROM (SELECT ${withTicket("$4", "$5", "$6")} AS line) AS next)
 WHERE key = $1 AND owner = $2 AND fence IS NOT NULL AND expires_at > clock_timestamp() RETURNING ${CALLS}`,
     ),
     releaseOnly: named(
