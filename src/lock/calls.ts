@@ -88,7 +88,6 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
       const id = `${name}${++tickets}`;
       const since = system.propose();
       const enough = Math.min(quorum, calling.length);
-      const callers = new Set<Link>();
       /** When each called, for when. */
       const calls = new Map<Link, Call>();
       /** How soon to ask again for what was given back. */
@@ -97,7 +96,6 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
 
       waiters.set(id, {
         called(link, inMs) {
-          if (inMs === 0) callers.add(link);
           const before = calls.get(link);
           if (before === undefined || inMs < before.inMs) calls.set(link, { at: system.now(), inMs });
           wake?.();
@@ -122,7 +120,6 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
       return {
         isExpected: (inLine) => calling.filter((link) => heard.has(link) && inLine(link)).length >= enough,
         ticket(waitsMs) {
-          callers.clear();
           calls.clear();
           return { id, since, waitsMs };
         },
@@ -137,8 +134,10 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
               resolve();
             };
             // Where so many do not decide, votes that were given back say nothing of the backends that call nobody.
-            const isEnough = (): boolean =>
-              callers.size >= enough && (enough === quorum || ![...callers].every(gaveBack));
+            const isEnough = (): boolean => {
+              const callers = calling.filter((link) => calls.get(link)?.inMs === 0);
+              return callers.length >= enough && (enough === quorum || !callers.every(gaveBack));
+            };
             const look = (): void => {
               const now = system.now();
               let at = until;
