@@ -4,40 +4,6 @@ import { quantile } from "./measure.mjs";
 import { linePlot } from "./plots.mjs";
 import { SUBJECTS, versionOf } from "./subjects.mjs";
 
-function outvotedSection(rows) {
-  if (rows.length === 0) return "";
-  return `### While one of three does not vote
-
-The same, quorum-lock alone, with one of the three servers dead, stopped or in quarantine all the time, so that both others must agree on every hold
-([waiting in line](protocol.md#waiting-in-line)). Commands are those of all servers over three.
-
-${table(
-  [
-    "processes",
-    "hold ms",
-    "servers",
-    "holds/s",
-    "wait p50 ms",
-    "longest / median",
-    "hand-over p50 ms",
-    "p99",
-    "commands",
-  ],
-  rows.map((row) => [
-    row.contenders,
-    row.holdMs,
-    row.how,
-    row.holdsPerSecond.toFixed(0),
-    row.waitP50.toFixed(1),
-    row.unfairness.toFixed(1),
-    row.handOverP50.toFixed(1),
-    row.handOverP99.toFixed(1),
-    row.commands.toFixed(1),
-  ]),
-)}
-`;
-}
-
 /** @param {object} results what the cases returned @param {{ serverVersion: string, rounds: number, load: number }} run */
 export function page(results, run) {
   return `# Benchmarks
@@ -172,6 +138,40 @@ ${table(
 )}
 ${results.stores === undefined ? "" : storesText(results.stores)}
 ${results.go === undefined ? "" : goText(results.go)}
+`;
+}
+
+function outvotedSection(rows) {
+  if (rows.length === 0) return "";
+  return `### While one of three does not vote
+
+The same, quorum-lock alone, with one of the three servers dead, stopped or in quarantine all the time, so that both others must agree on every hold
+([waiting in line](protocol.md#waiting-in-line)). Commands are those of all servers over three.
+
+${table(
+  [
+    "processes",
+    "hold ms",
+    "servers",
+    "holds/s",
+    "wait p50 ms",
+    "longest / median",
+    "hand-over p50 ms",
+    "p99",
+    "commands",
+  ],
+  rows.map((row) => [
+    row.contenders,
+    row.holdMs,
+    row.how,
+    row.holdsPerSecond.toFixed(0),
+    row.waitP50.toFixed(1),
+    row.unfairness.toFixed(1),
+    row.handOverP50.toFixed(1),
+    row.handOverP99.toFixed(1),
+    row.commands.toFixed(1),
+  ]),
+)}
 `;
 }
 

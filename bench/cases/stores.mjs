@@ -14,12 +14,12 @@ export async function stores(plan) {
   const rows = [];
   const missing = [];
   for (const store of STORES) {
-    const found = store.server === undefined ? undefined : await resolveServer(store.server);
-    if (found?.command === undefined && store.server !== undefined) {
+    const found = store.server && (await resolveServer(store.server));
+    if (found?.missing !== undefined) {
       missing.push(`${store.name} was not measured: ${found.missing}`);
       continue;
     }
-    const server = store.server === undefined ? undefined : await startServer(store.server);
+    const server = store.server && (await startServer(store.server));
     try {
       rows.push(...(await beside(store, server, plan)));
     } finally {

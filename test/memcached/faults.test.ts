@@ -178,7 +178,6 @@ for (const name of MEMCACHEDS) {
   });
 }
 
-/** Whether the next write is to be preceded by something. */
 /** Which write of a lock from now on it is done before; 0 for none. */
 let flushAtWrite = 0;
 
