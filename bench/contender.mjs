@@ -1,12 +1,12 @@
 /** One contender of the contention case: a process that takes one key again and again. Told what to do by its parent. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { measure } from "./measure.mjs";
 import { createSubject } from "./subjects.mjs";
 
-process.once("message", async ({ name, ports, holdMs, thinkMs, seconds }) => {
+process.once("message", async ({ name, ports, holdMs, thinkMs, seconds, warmCycles }) => {
   const subject = await createSubject(name, ports, { waitMs: 12_000 });
-  await (
-    await subject.acquire(`warm-up:${process.pid}`)
-  )();
+  // Those who contend for long have been compiled.
+  await measure(subject, { cycles: warmCycles, concurrency: 4, prefix: `warm-up:${process.pid}` });
   process.send?.("ready");
   process.once("message", async () => {
     const until = performance.now() + seconds * 1000;

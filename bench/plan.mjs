@@ -13,6 +13,7 @@
  * @property {readonly { contenders: number, holdMs: number }[]} outvoted
  * @property {number} contentionRounds
  * @property {number} contentionSeconds
+ * @property {number} contentionWarmCycles
  * @property {number} lossRounds
  * @property {readonly number[]} leaseCounts
  * @property {number} leaseSeconds
@@ -32,8 +33,8 @@ const full = {
   rounds: 3,
   // The p99 of each 1 500 cycles of ours was 4, 2, 0.7 and 0.2 ms: a larger library takes longer to be compiled.
   warmCycles: 8_000,
-  // Fewer would measure how the engine compiles.
-  cyclesAt: (concurrency) => (concurrency === 1 ? 1_500 : 2_000),
+  // Half a second of each, or so.
+  cyclesAt: (concurrency) => Math.min(1_500 + 100 * concurrency, 12_800),
   faultRounds: 1,
   faultCycles: 150,
   contentions: [
@@ -44,8 +45,9 @@ const full = {
     { contenders: 10, holdMs: 5 },
     { contenders: 30, holdMs: 5 },
   ],
-  contentionRounds: 1,
+  contentionRounds: 3,
   contentionSeconds: 4,
+  contentionWarmCycles: 1_500,
   lossRounds: 5,
   leaseCounts: [1_000, 10_000, 100_000],
   leaseSeconds: 15,
@@ -62,7 +64,7 @@ const long = {
   sizes: [1, 3, 5, 7],
   concurrencies: [1, 16, 128, 1024],
   rounds: 7,
-  cyclesAt: (concurrency) => (concurrency === 1 ? 3_000 : 6_000),
+  cyclesAt: (concurrency) => Math.min(3_000 + 100 * concurrency, 25_600),
   faultRounds: 5,
   contentions: [
     { contenders: 2, holdMs: 0 },
@@ -100,6 +102,7 @@ const quick = {
   outvoted: [{ contenders: 5, holdMs: 5 }],
   contentionRounds: 1,
   contentionSeconds: 2,
+  contentionWarmCycles: 50,
   lossRounds: 2,
   leaseCounts: [1_000],
   leaseSeconds: 12,

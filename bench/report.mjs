@@ -9,7 +9,7 @@ export function page(results, run) {
   return `# Benchmarks
 
 Written by \`npm run bench\`, not by hand. Node ${process.versions.node}, redis-server ${run.serverVersion}, ${cpus().length} × ${cpus()[0]?.model.trim()}; servers and
-clients share the machine, whose load was ${run.load.toFixed(1)} when the run began. All libraries run in one process each turn, in turns, ${run.rounds} rounds; medians, and ratios taken round by
+clients share the machine, whose load was ${run.load.toFixed(1)} when the run began. The libraries take turns, ${run.rounds} rounds; medians, and ratios taken round by
 round. Use them as ratios: the absolute figures are those of a small machine.
 
 ${SUBJECTS.filter((name) => versionOf(name) !== undefined)
@@ -20,7 +20,7 @@ Only quorum-lock mints a fencing token.
 
 ## Free keys
 
-Acquire and release, so many at once. Times in µs, CPU of the client process in µs per cycle.
+Acquire and release, so many at once, each library in a process of its own. Times in µs, CPU of the client process in µs per cycle.
 
 ${results.uncontended === undefined ? "" : uncontendedTable(results.uncontended)}
 
@@ -47,7 +47,7 @@ ${table(
 ## Many processes, one key
 
 Each thinks for up to 50 ms, takes the key, holds it, gives it back. A hand-over begins when the key is given back or asked for, whichever is later, and ends when the next one has it.
-With holds of 5 ms no lock can give more than 200 a second, and Node's timers make them a little longer: "between holds" is the rest, which is the lock's
+With holds of 5 ms no lock can give more than 200 a second, and Node's timers make them a little longer: "between holds" is the mean of the rest, which is the lock's
 and the machine's. Commands are those that one server executes per hold, the ones within scripts included. All three servers vote; with one of
 them away quorum-lock is measured below. All pause 10 ms between attempts, but
 redlock and its fork: those pause 200 ms with as much jitter, as their READMEs have it; shorter ones mostly gave them fewer holds. Between the attempts
@@ -74,7 +74,7 @@ ${table(
     row.holdMs,
     row.name,
     row.holdsPerSecond.toFixed(0),
-    (1000 / row.holdsPerSecond - row.holdMs).toFixed(1),
+    row.betweenHoldsMs.toFixed(1),
     row.waitP50.toFixed(1),
     row.waitP99.toFixed(1),
     row.unfairness.toFixed(1),

@@ -1,6 +1,7 @@
 /** Several processes on one key over three servers: who gets it, after how long, and what a hand-over costs. */
 import { fork } from "node:child_process";
 import { inTurns, median, quantile } from "../measure.mjs";
+import { request } from "../processes.mjs";
 import { startServers } from "../servers.mjs";
 import { createSubject, SUBJECTS } from "../subjects.mjs";
 
@@ -12,9 +13,9 @@ export async function contention(plan, servers) {
   const trio = servers.list.slice(0, 3);
   const rows = [];
   for (const { contenders, holdMs } of plan.contentions) {
-    // The processes are new every time: there is nothing to warm up.
+    // The processes are new every time, and warm up by themselves.
     const runs = await inTurns(PEERS, plan.contentionRounds, async (name, round) =>
-      round === 0 ? undefined : contend({ name, contenders, holdMs, trio, seconds: plan.contentionSeconds }),
+      round === 0 ? undefined : contend(plan, { name, contenders, holdMs, trio }),
     );
     for (const name of PEERS) {
       const of = (field) => median(runs[name].map((run) => run[field]));
@@ -23,6 +24,7 @@ export async function contention(plan, servers) {
         holdMs,
         name,
         holdsPerSecond: of("holdsPerSecond"),
+        betweenHoldsMs: of("betweenHoldsMs"),
         waitP50: of("waitP50"),
         waitP99: of("waitP99"),
         unfairness: of("unfairness"),
@@ -55,7 +57,7 @@ export async function outvoted(plan) {
   const rows = [];
   for (const { contenders, holdMs } of plan.outvoted) {
     const runs = await inTurns(hows, plan.contentionRounds, async (how, round) =>
-      round === 0 ? undefined : outvote(how, { contenders, holdMs, seconds: plan.contentionSeconds }),
+      round === 0 ? undefined : outvote(how, plan, { contenders, holdMs }),
     );
     for (const how of hows) {
       const of = (field) => median(runs[how].map((run) => run[field]));
@@ -68,7 +70,7 @@ export async function outvoted(plan) {
   return rows;
 }
 
-async function outvote(how, { contenders, holdMs, seconds }) {
+async function outvote(how, plan, what) {
   const servers = await startServers(3);
   const [, , third] = servers.list;
   const ports = servers.list.map(({ port }) => port);
@@ -78,7 +80,7 @@ async function outvote(how, { contenders, holdMs, seconds }) {
     await ABSENT[how](third);
     const silent = { ...third, commands: async () => 0 };
     const trio = [...servers.list.slice(0, 2), how === "all vote" ? third : silent];
-    return await contend({ name: "quorum-lock", contenders, holdMs, trio, seconds });
+    return await contend(plan, { ...what, name: "quorum-lock", trio });
   } finally {
     third.thaw();
     await first.close();
@@ -86,27 +88,20 @@ async function outvote(how, { contenders, holdMs, seconds }) {
   }
 }
 
-async function contend({ name, contenders, holdMs, trio, seconds }) {
+async function contend(plan, { name, contenders, holdMs, trio }) {
+  const { contentionSeconds: seconds, contentionWarmCycles: warmCycles } = plan;
   const ports = trio.map(({ port }) => port);
   const children = Array.from({ length: contenders }, () =>
     fork(new URL("../contender.mjs", import.meta.url)),
   );
   try {
     await Promise.all(
-      children.map((child) => {
-        const ready = message(child);
-        child.send({ name, ports, holdMs, thinkMs: THINK_MS, seconds });
-        return ready;
-      }),
+      children.map((child) =>
+        request(child, { name, ports, holdMs, thinkMs: THINK_MS, seconds, warmCycles }),
+      ),
     );
     const before = await commands(trio);
-    const results = await Promise.all(
-      children.map((child) => {
-        const result = message(child);
-        child.send("go");
-        return result;
-      }),
-    );
+    const results = await Promise.all(children.map((child) => request(child, "go")));
     const after = await commands(trio);
     return summary(results, { seconds, commands: (after - before) / trio.length });
   } finally {
@@ -122,9 +117,11 @@ function summary(results, { seconds, commands: sent }) {
     .slice(1)
     .map(([asked, got], i) => got - Math.max(holds[i][2], asked))
     .sort((a, b) => a - b);
+  const held = holds.reduce((sum, [, got, given]) => sum + given - got, 0) / holds.length;
   const cpu = results.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
   return {
     holdsPerSecond: holds.length / seconds,
+    betweenHoldsMs: (1000 * seconds) / holds.length - held,
     waitP50: quantile(waits, 0.5),
     waitP99: quantile(waits, 0.99),
     unfairness: (waits.at(-1) ?? Number.NaN) / quantile(waits, 0.5),
@@ -134,13 +131,6 @@ function summary(results, { seconds, commands: sent }) {
     cpuMs: cpu / holds.length,
     starved: results.filter(({ holds: own }) => own.length === 0).length,
   };
-}
-
-function message(child) {
-  return new Promise((resolve, reject) => {
-    child.once("message", resolve);
-    child.once("exit", (code) => reject(new Error(`a contender ended with code ${code}`)));
-  });
 }
 
 async function commands(trio) {
