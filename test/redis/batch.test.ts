@@ -32,7 +32,7 @@ for (const name of SERVERS) {
     }) => {
       const redisServer = await server({ server: serverName });
       const session = await inService(redisServer);
-      const many = Array.from({ length: 250 }, (_, i) => `k${i}`);
+      const many = Array.from({ length: 125 }, (_, i) => `k${i}`);
       // The script is there from then on.
       await Promise.all(["w1", "w2", "w3", "w4"].map((key) => acquire(session, key)));
       await session.release("w1", ALICE);
