@@ -86,9 +86,10 @@ export function observe(state: FirstContact, from: SightingSource, sighting: Sig
 
 function sawDeployment(
   state: FirstContact,
-  last: Pick<FirstContact, "quarantined" | "unjoined">,
+  { quarantined, unjoined }: Pick<FirstContact, "quarantined" | "unjoined">,
 ): FirstContact {
-  return { ...forgetLooks({ ...state, clock: state.clock + 1 }), ...last, deploymentSeen: true };
+  const seen = { ...state, clock: state.clock + 1, deploymentSeen: true, quarantined, unjoined };
+  return forgetLooks(seen);
 }
 
 function look(state: FirstContact, from: SightingSource, incarnation: string): FirstContact {
