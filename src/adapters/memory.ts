@@ -216,7 +216,8 @@ export function memory(options: MemoryOptions = {}): MemoryBackend {
       async extend(request: ExtendRequest): Promise<ExtendReply> {
         const current = currentMark();
         const quarantined = quarantine(current);
-        const asked = { ...request, quarantined: quarantined !== undefined };
+        const { owner, ttlMs, token, mayHeal } = request;
+        const asked = { owner, ttlMs, token, mayHeal, quarantined: quarantined !== undefined };
         const kind = step(request.key, (kept, context) => extendKey(kept, asked, context));
         if (kind === "quarantined" && quarantined !== undefined) return quarantined;
         return { kind: kind === "quarantined" ? "not-owner" : kind, identity: identityOf(current) };

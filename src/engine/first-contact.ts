@@ -86,9 +86,21 @@ export function observe(state: FirstContact, from: SightingSource, sighting: Sig
 
 function sawDeployment(
   state: FirstContact,
-  last: Pick<FirstContact, "quarantined" | "unjoined">,
+  { quarantined, unjoined }: Pick<FirstContact, "quarantined" | "unjoined">,
 ): FirstContact {
-  return { ...forgetLooks({ ...state, clock: state.clock + 1 }), ...last, deploymentSeen: true };
+  const clock = state.clock + 1;
+  const nobody = nobodyOf(state);
+  return {
+    clock,
+    deploymentSeen: true,
+    quarantined,
+    unjoined,
+    looksFrom: clock,
+    first: nobody,
+    firstDoneAt: undefined,
+    second: nobody,
+    decided: state.decided,
+  };
 }
 
 function look(state: FirstContact, from: SightingSource, incarnation: string): FirstContact {
@@ -108,8 +120,12 @@ function look(state: FirstContact, from: SightingSource, incarnation: string): F
 }
 
 function forgetLooks(state: FirstContact): FirstContact {
-  const nobody = new Array<undefined>(state.first.length).fill(undefined);
+  const nobody = nobodyOf(state);
   return { ...state, looksFrom: state.clock, first: nobody, firstDoneAt: undefined, second: nobody };
+}
+
+function nobodyOf({ first }: FirstContact): Incarnations {
+  return new Array<undefined>(first.length).fill(undefined);
 }
 
 /** The backends to bootstrap now, each conditional on its incarnation; empty until all of them were seen twice. */

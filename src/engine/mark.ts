@@ -80,12 +80,15 @@ export function markOf(
   expected: MarkExpectation,
   fresh: { readonly id: string; readonly nowMs: number },
 ): Mark {
-  const { memory, origin, quarantineMs, figures } = expected;
+  const { memory, origin, quarantineMs } = expected;
+  const { backends, quorum, maxTtlMs } = expected.figures;
   const name = origin === "" ? `${memory[0]}.` : `${memory[0]}.${origin}.`;
   if (found?.incarnation.startsWith(name) === true) return found;
   return {
     incarnation: name + fresh.id,
-    ...figures,
+    backends,
+    quorum,
+    maxTtlMs,
     joined: found !== undefined,
     quarantinedUntil: memory === "off" ? 0 : fresh.nowMs + quarantineMs,
   };

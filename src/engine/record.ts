@@ -68,7 +68,7 @@ export type AcquireAnswer =
   | { readonly kind: "counter-full" };
 
 /** A record of which nothing is kept. */
-export const NOTHING_KEPT: KeptKey = { lock: undefined, counter: 0n, forgetAt: 0 };
+export const NOTHING_KEPT: KeptKey = { lock: undefined, counter: 0n, forgetAt: 0, line: undefined };
 
 /** What counts of a record at `now`: an ended lock is no lock, and a counter past its retention is 0. */
 export function keptNow(kept: KeptKey | undefined, { atLeastMs }: ClockReading): KeptKey {
@@ -119,8 +119,8 @@ export function acquireKey(
   if (fence === undefined) return { answer: { kind: "counter-full" }, next: undefined };
   const granted: KeptLock = { owner, fence, expiresAt: context.now.atMostMs + ttlMs };
   const waiting = line && { ...line, reserved: undefined };
-  const next = written(granted, fence, { ...context, line: without(waiting, ticket?.id ?? "") });
-  return { answer: { kind: "granted", fence }, next };
+  const next = { lock: granted, counter: fence, line: without(waiting, ticket?.id ?? "") };
+  return { answer: { kind: "granted", fence }, next: written(next, context) };
 }
 
 /** What is told to somebody who is not let in, and the record with its ticket in line. */
@@ -147,7 +147,10 @@ export function raiseKey(
   if (lock === undefined || lock.owner !== request.owner || lock.fence !== request.fence) {
     return { answer: "refused", next: undefined };
   }
-  return { answer: "raised", next: written(lock, higherFence(counter, request.token), { ...context, line }) };
+  return {
+    answer: "raised",
+    next: written({ lock, counter: higherFence(counter, request.token), line }, context),
+  };
 }
 
 /** A later end, never an earlier one; or, where it may, the lock anew. `quarantined`: the backend does not vote. */
@@ -168,14 +171,14 @@ export function extendKey(
   const expiresAt = context.now.atMostMs + request.ttlMs;
   if (lock?.owner === owner) {
     const longer: KeptLock = { ...lock, expiresAt: Math.max(lock.expiresAt, expiresAt) };
-    return { answer: "extended", next: written(longer, counter, { ...context, line }) };
+    return { answer: "extended", next: written({ lock: longer, counter, line }, context) };
   }
   if (request.quarantined) return { answer: "quarantined", next: undefined };
   if (lock !== undefined || !request.mayHeal) return { answer: "not-owner", next: undefined };
   // What is kept for somebody who waits is not free.
   if (reservedNow(line, context) !== undefined) return { answer: "not-owner", next: undefined };
   const healed: KeptLock = { owner, fence: counter, expiresAt };
-  return { answer: "recreated", next: written(healed, counter, { ...context, line }) };
+  return { answer: "recreated", next: written({ lock: healed, counter, line }, context) };
 }
 
 /**
@@ -215,19 +218,18 @@ export function leaveKey(kept: KeptKey | undefined, id: string, context: RecordC
 export function liftKey(kept: KeptKey | undefined, token: bigint, context: RecordContext): Step<bigint> {
   const { lock, counter, line } = keptNow(kept, context.now);
   const lifted = higherFence(counter, token);
-  return { answer: lifted, next: written(lock, lifted, { ...context, line }) };
+  return { answer: lifted, next: written({ lock, counter: lifted, line }, context) };
 }
 
 /** Without its lock, kept for the first in line. */
 function freed({ counter, line }: Pick<KeptKey, "counter" | "line">, context: RecordContext): KeptKey {
-  return written(undefined, counter, { ...context, line: advanced(line, context) });
+  return written({ lock: undefined, counter, line: advanced(line, context) }, context);
 }
 
+/** Kept for the retention from now on. Every field is named: a record that is spread out and added to costs ten times as much. */
 function written(
-  lock: KeptLock | undefined,
-  counter: bigint,
-  { now, retentionMs, line }: RecordContext & { readonly line: KeptLine | undefined },
+  { lock, counter, line }: Pick<KeptKey, "lock" | "counter" | "line">,
+  { now, retentionMs }: RecordContext,
 ): KeptKey {
-  const kept = { lock, counter, forgetAt: now.atMostMs + retentionMs };
-  return line === undefined ? kept : { ...kept, line };
+  return { lock, counter, forgetAt: now.atMostMs + retentionMs, line };
 }

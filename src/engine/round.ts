@@ -103,15 +103,16 @@ function castGrant(round: Round, index: number, fence: bigint): Round {
   if (round.token !== undefined) return withSeat(round, index, seatForLateFence(fence, round.token));
   const fences = replaced(round.fences, index, fence);
   const seats = replaced(round.seats, index, "granted");
-  if (count(seats, "granted") < round.quorum) return { ...round, fences, seats };
+  const { quorum, validUntil, remainingMs } = round;
+  if (count(seats, "granted") < quorum) {
+    return { quorum, validUntil, seats, remainingMs, fences, token: undefined };
+  }
   let token = fence;
   for (const granted of fences) if (granted !== undefined) token = higherFence(token, granted);
-  return {
-    ...round,
-    fences,
-    token,
-    seats: seats.map((seat, i) => (seat === "granted" ? (fences[i] === token ? "known" : "behind") : seat)),
-  };
+  const placed = seats.map((seat, i): Seat =>
+    seat === "granted" ? (fences[i] === token ? "known" : "behind") : seat,
+  );
+  return { quorum, validUntil, seats: placed, remainingMs, fences, token };
 }
 
 function seatForLateFence(fence: bigint, token: bigint): Seat {
@@ -146,10 +147,8 @@ export function castRaise(round: Round, index: number, vote: RaiseVote): Round {
 
 /** The round after the deadline: whoever still owes an answer counts as a fault. */
 export function giveUp(round: Round): Round {
-  return {
-    ...round,
-    seats: round.seats.map((seat) => (seat === "waiting" || seat === "raising" ? "fault" : seat)),
-  };
+  const seats = round.seats.map((seat) => (seat === "waiting" || seat === "raising" ? "fault" : seat));
+  return withSeats(round, seats);
 }
 
 /** Whether the attempt is decided at `now`. Validity must still run when it is won: a late majority is none. */
@@ -219,11 +218,10 @@ function refusedBy(
   index: number,
   vote: { readonly kind: "held" | "quarantined"; readonly remainingMs: number | undefined },
 ): Round {
-  return {
-    ...round,
-    seats: replaced(round.seats, index, vote.kind),
-    remainingMs: replaced(round.remainingMs, index, vote.remainingMs),
-  };
+  const { quorum, validUntil, fences, token } = round;
+  const seats = replaced(round.seats, index, vote.kind);
+  const remainingMs = replaced(round.remainingMs, index, vote.remainingMs);
+  return { quorum, validUntil, seats, remainingMs, fences, token };
 }
 
 function seatOf(round: Round, index: number): Seat {
@@ -233,7 +231,12 @@ function seatOf(round: Round, index: number): Seat {
 }
 
 function withSeat(round: Round, index: number, seat: Seat): Round {
-  return { ...round, seats: replaced(round.seats, index, seat) };
+  return withSeats(round, replaced(round.seats, index, seat));
+}
+
+/** Every field is named, here and above: it is done for every answer, and to spread one out costs ten times as much. */
+function withSeats({ quorum, validUntil, remainingMs, fences, token }: Round, seats: readonly Seat[]): Round {
+  return { quorum, validUntil, seats, remainingMs, fences, token };
 }
 
 function count(seats: readonly Seat[], wanted: Seat): number {

@@ -214,11 +214,9 @@ class QuorumLease implements HeldLease {
     switch (outcome.kind) {
       case "extended":
         this.#prolong(after(sentAt, this.#validityMs(ttlMs)), ttlMs);
-        reporter.emit("extended", () => ({
-          ...this.#event(),
-          remainingMs: elapsedMs(system.now(), this.validUntil),
-          votes: outcome.votes(),
-        }));
+        reporter.emit("extended", () =>
+          this.#event({ remainingMs: elapsedMs(system.now(), this.validUntil), votes: outcome.votes() }),
+        );
         return outcome;
       case "forced-out":
         this.lose("forced-out");
@@ -226,11 +224,9 @@ class QuorumLease implements HeldLease {
       case "failed":
       case "over":
         if (this.remainingMs > 0) {
-          reporter.emit("atRisk", () => ({
-            ...this.#event(),
-            remainingMs: elapsedMs(system.now(), this.validUntil),
-            votes: outcome.votes(),
-          }));
+          reporter.emit("atRisk", () =>
+            this.#event({ remainingMs: elapsedMs(system.now(), this.validUntil), votes: outcome.votes() }),
+          );
         }
         return outcome;
     }
@@ -258,11 +254,7 @@ class QuorumLease implements HeldLease {
     // A late extend could create anew what was released, so the one in flight goes first.
     if (this.#extending !== undefined) await within(system, deadlineMs, this.#extending);
     const outcome = await releaseEverywhere(quorum, claim, deadlineMs);
-    reporter.emit("released", () => ({
-      ...this.#event(),
-      outcome,
-      heldMs: elapsedMs(wonAt, system.now()),
-    }));
+    reporter.emit("released", () => this.#event({ outcome, heldMs: elapsedMs(wonAt, system.now()) }));
     return outcome;
   }
 
@@ -283,7 +275,7 @@ class QuorumLease implements HeldLease {
       throw this.#lost(reason);
     }
     const remainingMs = elapsedMs(now, this.validUntil);
-    reporter.emit("handedOver", () => ({ ...this.#event(), remainingMs, heldMs: elapsedMs(wonAt, now) }));
+    reporter.emit("handedOver", () => this.#event({ remainingMs, heldMs: elapsedMs(wonAt, now) }));
     const { key, owner } = this.#claim;
     return { version: 1, key, owner, token: this.token.toString(), ttlMs, remainingMs, deployment };
   }
@@ -299,11 +291,7 @@ class QuorumLease implements HeldLease {
   #fall(reason: LossReason): void {
     this.#end(reason);
     const { reporter, system } = this.#context;
-    reporter.emit("lost", () => ({
-      ...this.#event(),
-      reason,
-      heldMs: elapsedMs(this.#wonAt, system.now()),
-    }));
+    reporter.emit("lost", () => this.#event({ reason, heldMs: elapsedMs(this.#wonAt, system.now()) }));
     this.#controller?.abort(this.#lost(reason));
   }
 
@@ -357,8 +345,8 @@ class QuorumLease implements HeldLease {
     return validityMs(ttlMs, this.#context.quorum.clockBounds);
   }
 
-  #event(): LeaseEvent {
-    return { key: this.key, token: this.token, ownerHash: ownerHash(this.#claim.owner) };
+  #event<More extends object>(more: More): LeaseEvent & More {
+    return { key: this.key, token: this.token, ownerHash: ownerHash(this.#claim.owner), ...more };
   }
 }
 

@@ -53,7 +53,9 @@ export function createLine<Shown>(system: System): Line<Shown> {
             };
             const timer: Timer = system.startTimer("work", withinMs, () => settle(false));
             const stop = interruption.listen(() => settle(false));
-            waiter.first = () => settle(true);
+            // Not assigned as it is made: V8 keeps a function that is, and all that it knows, until it collects all of the heap.
+            const isItsTurn = (): void => settle(true);
+            waiter.first = isItsTurn;
           });
         },
         shown: () => line.shown,

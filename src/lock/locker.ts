@@ -149,13 +149,13 @@ export function createLocker(options: LockerOptions): Locker {
 /** Opens all backends or none: what was opened before one refused would never be closed. */
 function openAll(
   { backends, deployment, ttlMs }: ResolvedOptions,
-  world: { readonly system: System; readonly reporter: Reporter },
+  { system, reporter }: { readonly system: System; readonly reporter: Reporter },
 ): readonly Link[] {
   const silenceMs = requestDeadlineMs(ttlMs);
   const links: Link[] = [];
   try {
     for (const backend of backends) {
-      links.push(createLink(backend, links.length, { deployment, ...world, silenceMs }));
+      links.push(createLink(backend, links.length, { deployment, system, reporter, silenceMs }));
     }
   } catch (error) {
     for (const link of links) void link.close(CLOSE_WITHIN_MS);

@@ -77,7 +77,7 @@ export function createLossWatch<Entry extends Watched>(
       const now = system.now();
       const dueAt = Math.ceil(Math.min(wakeAt, entry.lease.lossAt));
       // Its hand stood still while there was nothing to watch.
-      if (wheel.size === 0) wheel.advance(Math.floor(now));
+      if (wheel.size() === 0) wheel.advance(Math.floor(now));
       wheel.insert(entry, dueAt);
       const delayMs = Math.min(SLICE_MS, dueAt - now);
       // A running timer fires within a slice, which is soon enough for most leases, and arming costs. When exactly is not

@@ -18,8 +18,8 @@ export interface WheelEntry {
 
 /** Entries by the tick at which they are due. */
 export interface TimerWheel<Entry extends WheelEntry> {
-  /** How many are in it. */
-  readonly size: number;
+  /** How many are in it. A function: a getter in a literal would keep the wheel of a closed locker until all of the heap is collected. */
+  size(): number;
   /** Puts it in, or moves it. What is due at the hand or before is handed out next. */
   insert(entry: Entry, dueAt: number): void;
   /** Takes it out; harmless when it is not in. */
@@ -127,9 +127,7 @@ export function createTimerWheel<Entry extends WheelEntry>(tick: number): TimerW
   }
 
   return {
-    get size(): number {
-      return size;
-    },
+    size: () => size,
     insert(entry: Entry, dueAt: number): void {
       remove(entry);
       entry.dueAt = dueAt;

@@ -54,7 +54,7 @@ const STEP = fc.oneof(
 );
 
 function compare(wheel: TimerWheel<Numbered>, list: SortedList): void {
-  expect(wheel.size).toBe(list.dueAt.size);
+  expect(wheel.size()).toBe(list.dueAt.size);
   expect(new Set(wheel.entries())).toEqual(new Set(list.dueAt.keys()));
   const first = list.first();
   const next = wheel.next();

@@ -228,10 +228,9 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   async function take(key: string, keepAlive: boolean): Promise<HeldLease | undefined> {
     hintMs = undefined;
     const ttlMs = place.ttlMs ?? dice.whole(ttlMsMin, ttlMsMax);
-    const options = { ttlMs, keepAlive };
     // Who tries once keeps what it got for up to a second where it never met one of the backends, and that is not judged here.
     if (profile.absent !== true && dice.chance(0.1)) {
-      const refusable = await place.locker().tryAcquire(key, options).catch(refused);
+      const refusable = await place.locker().tryAcquire(key, { ttlMs, keepAlive }).catch(refused);
       if (refusable?.acquired === true) return refusable as HeldLease;
       if (refusable !== undefined) hintMs = refusable.retryAfterMs;
       return undefined;
@@ -245,7 +244,12 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
         : dice.whole(...profile.waitMs);
     const lease = await place
       .locker()
-      .acquire(key, { ...options, waitMs, ...(abort === undefined ? {} : { signal: abort.signal }) })
+      .acquire(
+        key,
+        abort === undefined
+          ? { ttlMs, keepAlive, waitMs }
+          : { ttlMs, keepAlive, waitMs, signal: abort.signal },
+      )
       .catch(refused);
     if (timer !== undefined) process.system.cancelTimer(timer);
     return lease as HeldLease | undefined;

@@ -122,7 +122,7 @@ export function createRecorder(kernel: Kernel): Recorder {
     acquired(process: SimProcess, event: LockerEvents["acquired"]): string | undefined {
       const attempt = process.attempt((owner) => hashOf(owner) === event.ownerHash);
       if (attempt === undefined) return undefined;
-      enter(process, event, { ...attempt, adopted: false });
+      enter(process, event, { adopted: false, ...attempt });
       if (!raised.has(attempt.owner)) fast++;
       tell(process, "lease", `holds ${event.key} with token ${event.token}`);
       return attempt.owner;
@@ -131,8 +131,8 @@ export function createRecorder(kernel: Kernel): Recorder {
     adopted(process: SimProcess, event: LockerEvents["adopted"]): void {
       const before = entries.findLast(({ owner }) => hashOf(owner) === event.ownerHash);
       if (before === undefined) return;
-      const attempt = { owner: before.owner, atMs: before.record.attemptAtMs };
-      enter(process, event, { ...attempt, adopted: true });
+      const { owner, record } = before;
+      enter(process, event, { owner, atMs: record.attemptAtMs, adopted: true });
       tell(process, "lease", `adopts ${event.key} with token ${event.token}`);
     },
 

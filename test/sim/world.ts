@@ -158,6 +158,7 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     case "none":
       for (const client of clients) client.crash();
   }
+  const { leases, writes, losses, silentLosses, overstated, forced } = recorder.records();
   const history: History = {
     seed: plan.seed,
     assumptions: {
@@ -179,7 +180,12 @@ export function* runWorld(plan: Plan, trace?: (line: TraceLine) => void): Runnin
     waiters: line.waiters(),
     wakes: line.wakes(),
     grants: grantedAtMs,
-    ...recorder.records(),
+    leases,
+    writes,
+    losses,
+    silentLosses,
+    overstated,
+    forced,
     lastAcquires,
     leaks,
   };

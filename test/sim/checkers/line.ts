@@ -166,7 +166,7 @@ export function checkLine(history: History): readonly Violation[] {
           const { who } = record.back;
           line.standing.set(
             who,
-            standing({ ...record.back, atMs: record.atMs }, who, line.standing.get(who)),
+            standing({ atMs: record.atMs, ...record.back }, who, line.standing.get(who)),
           );
         }
         freed(record, line);
