@@ -45,6 +45,8 @@ const LATER = 1.1;
  * smaller ticket before turns to that one.
  */
 const AGAIN_MS_MAX = 1_000;
+/** A pause takes time, however little is left of a wait. */
+const PAUSE_MS_MIN = 1;
 const NAME_DIGITS = 9;
 
 interface Call {
@@ -124,7 +126,8 @@ export function createCalls(links: readonly Link[], quorum: number, system: Syst
           return { id, since, waitsMs };
         },
         pause(delayMs, interruption, gaveBack) {
-          const until = after(system.now(), delayMs);
+          // What is left of a wait may be a rounding, behind which a clock shows the same as before.
+          const until = after(system.now(), Math.max(delayMs, PAUSE_MS_MIN));
           return new Promise((resolve) => {
             let timer: Timer | undefined;
             const settle = (): void => {

@@ -5,6 +5,7 @@ import { createLocker } from "../../src/lock/locker.js";
 import { memory } from "../../src/adapters/memory.js";
 import type { Backend, BackendSession, Ticket } from "../../src/backend.js";
 import { processSystem } from "../../src/lock/system.js";
+import { instant } from "../../src/engine/time.js";
 import type { Link } from "../../src/lock/link.js";
 import { ANY_DEPLOYMENT } from "./stage.js";
 
@@ -65,5 +66,24 @@ describe("an attempt that is lost", () => {
     await waiter.close();
     await lease.release();
     await holder.close();
+  });
+});
+
+describe("a pause in line", () => {
+  it("takes a millisecond, also where what is left of the wait is a rounding that no clock shows", () => {
+    const started: number[] = [];
+    const system = {
+      ...processSystem,
+      now: () => instant(1_000_000.1),
+      startTimer(_purpose: unknown, delayMs: number) {
+        started.push(delayMs);
+        return undefined as never;
+      },
+    };
+    const nobody = { interrupted: () => false, listen: () => () => undefined };
+    void createCalls([LINK], 1, system)
+      .stand("k")
+      ?.pause(1e-12, nobody, () => false);
+    expect(started).toEqual([expect.closeTo(1, 6)]);
   });
 });

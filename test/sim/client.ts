@@ -209,12 +209,12 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   /** When the last refusal said that it may be worth to try again; undefined where it did not tell. */
   let hintMs: number | undefined;
 
-  /** How long a worker that was refused does something else. */
-  function refusedIdleMs(): number {
+  /** How long a worker that was refused does something else, and whether it then comes back for the same key. */
+  function afterRefusal(): { readonly idleMs: number; readonly isBack: boolean } {
     if (hintMs !== undefined && hintMs <= plan.durationMs && dice.chance(profile.patient ?? PATIENT)) {
-      return hintMs + dice.between(0, PATIENT_LATE_MS);
+      return { idleMs: hintMs + dice.between(0, PATIENT_LATE_MS), isBack: true };
     }
-    return dice.between(0, profile.refusedIdleMs ?? REFUSED_IDLE_MS);
+    return { idleMs: dice.between(0, profile.refusedIdleMs ?? REFUSED_IDLE_MS), isBack: false };
   }
 
   function refused(error: unknown): undefined {
@@ -301,14 +301,19 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
   return async () => {
     const idleMs = profile.idleMs ?? 4;
     let wasRefused = false;
+    let key: string | undefined;
     while (!isOver() && !process.hasCrashed() && !place.isClosed()) {
       // Whoever was refused does something else for a while.
-      await sleep(wasRefused ? refusedIdleMs() : dice.between(0, idleMs));
+      const pause = wasRefused ? afterRefusal() : { idleMs: dice.between(0, idleMs), isBack: false };
+      await sleep(pause.idleMs);
       wasRefused = true;
       const usedUp = profile.ending !== "graceful" && dice.chance(profile.usedUp ?? 0.1);
       const keepAlive = !usedUp && dice.chance(profile.kept ?? 0.5);
       const adopts = handOvers.length > 0 && dice.chance(ADOPTS);
-      const lease = adopts ? await adopt() : await take(dice.pick(plan.keys), keepAlive);
+      const drawn = adopts ? undefined : dice.pick(plan.keys);
+      // Whoever comes back when a lock ends wants that one.
+      key = pause.isBack ? (key ?? drawn) : drawn;
+      const lease = adopts || key === undefined ? await adopt() : await take(key, keepAlive);
       if (lease === undefined) continue;
       const record = recorder.given(process, lease);
       if (record === undefined) continue;
