@@ -12,6 +12,7 @@
  * @property {readonly { contenders: number, holdMs: number }[]} contentions
  * @property {readonly { contenders: number, holdMs: number }[]} outvoted
  * @property {number} contentionRounds
+ * @property {number} outvotedRounds
  * @property {number} contentionSeconds
  * @property {number} contentionWarmCycles
  * @property {number} lossRounds
@@ -46,6 +47,7 @@ const full = {
     { contenders: 30, holdMs: 5 },
   ],
   contentionRounds: 3,
+  outvotedRounds: 1,
   contentionSeconds: 4,
   contentionWarmCycles: 1_500,
   lossRounds: 5,
@@ -81,6 +83,7 @@ const long = {
     { contenders: 50, holdMs: 5 },
   ],
   contentionRounds: 3,
+  outvotedRounds: 3,
   contentionSeconds: 6,
   leaseSeconds: 60,
   storeConcurrencies: [1, 16, 128],

@@ -56,7 +56,7 @@ export async function outvoted(plan) {
   const hows = Object.keys(ABSENT);
   const rows = [];
   for (const { contenders, holdMs } of plan.outvoted) {
-    const runs = await inTurns(hows, plan.contentionRounds, async (how, round) =>
+    const runs = await inTurns(hows, plan.outvotedRounds, async (how, round) =>
       round === 0 ? undefined : outvote(how, plan, { contenders, holdMs }),
     );
     for (const how of hows) {
