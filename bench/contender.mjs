@@ -28,7 +28,8 @@ process.once("message", async ({ name, ports, holdMs, thinkMs, seconds, warmCycl
       }
     }
     const cpu = process.cpuUsage(before);
-    process.send?.({ holds, failed, cpuMs: (cpu.user + cpu.system) / 1000 }, () => process.exit(0));
+    const cpuMs = (cpu.user + cpu.system) / 1000;
+    process.send?.({ holds, failed, cpuMs, until: performance.timeOrigin + until }, () => process.exit(0));
   });
 });
 process.on("disconnect", () => process.exit(0));

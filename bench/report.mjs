@@ -48,7 +48,7 @@ ${table(
 
 Each thinks for up to 50 ms, takes the key, holds it, gives it back. A hand-over begins when the key is given back or asked for, whichever is later, and ends when the next one has it.
 With holds of 5 ms no lock can give more than 200 a second, and Node's timers make them a little longer: "between holds" is the mean of the rest, which is the lock's
-and the machine's. Commands are those that one server executes per hold, the ones within scripts included. All three servers vote; with one of
+and the machine's. What begins after the time of the run counts for neither. Commands are those that one server executes per hold, the ones within scripts included. All three servers vote; with one of
 them away quorum-lock is measured below. All pause 10 ms between attempts, but
 redlock and its fork: those pause 200 ms with as much jitter, as their READMEs have it; shorter ones mostly gave them fewer holds. Between the attempts
 of one wait they keep the votes that they got, so that two of them may block each other until the TTL of 10 s ends.

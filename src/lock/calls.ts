@@ -28,7 +28,7 @@ export interface Standing {
   isExpected(inLine: (link: Link) => boolean): boolean;
   /**
    * Resolves when enough backends called, or a little after one did that had not just been given back a vote by the attempt
-   * before; after `delayMs`, or when it is interrupted.
+   * before; after `delayMs`, which is a millisecond at least, or when it is interrupted.
    */
   pause(delayMs: number, interruption: Interruption, gaveBack: (link: Link) => boolean): Promise<void>;
   /** Waits no more; the backends `at` those places are told. May be repeated for others. */

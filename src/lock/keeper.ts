@@ -46,7 +46,7 @@ export interface KeeperContext {
   readonly clockBounds: ClockBounds;
 }
 
-/** So many extensions in one turn: as many as an adapter puts into one call, and a few milliseconds of work for this process. */
+/** So many extensions in one turn: one or two calls of an adapter, and a few milliseconds of work for this process. */
 export const EXTENSIONS_AT_ONCE = 100;
 /** What is due beyond that waits for so long, in milliseconds: what has arrived meanwhile is read. */
 const PAUSE_MS = 1;

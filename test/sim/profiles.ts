@@ -68,7 +68,7 @@ export interface Profile {
   readonly idleMs?: number;
   /** The same after it was refused. Default 180. */
   readonly refusedIdleMs?: number;
-  /** How often a worker that was refused comes back when the lock or the quarantine is said to end. Default 0.5. */
+  /** How often a worker that was refused comes back for the same key when the lock or the quarantine is said to end. Default 0.5. */
   readonly patient?: number;
   /** Replaces the longest time between a request and its duplicate. */
   readonly duplicateMs?: number;
