@@ -53,6 +53,19 @@ for (const name of SERVERS) {
       expect(await scriptsRun(redisServer)).toBe(4);
     });
 
+    test("travel as one call behind a turn that was a full call and one alone", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      await Promise.all(["w1", "w2", "w3", "w4"].map((key) => acquire(session, key)));
+      await Promise.all(Array.from({ length: 65 }, (_, i) => acquire(session, `k${i}`)));
+      await redisServer.cli("CONFIG", "RESETSTAT");
+      await Promise.all(["a", "b"].map((key) => acquire(session, key)));
+      expect(await scriptsRun(redisServer)).toBe(1);
+    });
+
     test("are answered each for itself: granted, held, raised, extended, released and refused in one call", async ({
       server,
       inService,

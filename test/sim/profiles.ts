@@ -191,7 +191,7 @@ export const INSIDE_PROFILES = {
     keys: 2,
     clients: 3,
     driftPpm: 50_000,
-    usedUp: 1,
+    usedUp: 0.85,
     ttlMs: [150, 150],
     calls: false,
     ending: "none",

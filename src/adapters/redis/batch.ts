@@ -62,12 +62,15 @@ export function createBatch(context: BatchContext): Batch {
   let collected: Crowd | undefined;
   /** The last turn had more than one. */
   let crowded = false;
+  /** This turn had so many that a call of them went ahead. */
+  let overfull = false;
 
   function flush(): void {
     if (collected === undefined) return;
     const { operations, resolve } = collected;
     collected = undefined;
-    crowded = operations.length > 1;
+    crowded = operations.length > 1 || overfull;
+    overfull = false;
     const known = mark.fresh();
     if (known === undefined || operations.length === 1) {
       const sent = operations.map((operation) => alone(operation));
@@ -117,7 +120,10 @@ export function createBatch(context: BatchContext): Batch {
       }
       const { operations, outcomes } = collected;
       const place = operations.push(operation) - 1;
-      if (operations.length === BATCH_MAX) flush();
+      if (operations.length === BATCH_MAX) {
+        flush();
+        overfull = true;
+      }
       return outcomes.then((of) => of(place) as T | Promise<T>);
     },
     flush,
