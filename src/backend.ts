@@ -188,6 +188,20 @@ export interface Examination {
 /** Whether the backend votes. */
 export type StatusReply = { readonly kind: "in-service"; readonly identity: BackendIdentity } | Quarantined;
 
+/** Who waits for an answer. Exactly one of the two is called, once. */
+export interface Listener<T> {
+  answered(answer: T): void;
+  failed(error: unknown): void;
+}
+
+/**
+ * A promise that also tells a listener in the very step in which the answer is read, which costs a fraction of what promises cost. An
+ * adapter may answer with one where many operations are answered at once; the locker tells it from other promises by `tell`.
+ */
+export interface PromptAnswer<T> extends Promise<T> {
+  tell(listener: Listener<T>): void;
+}
+
 /**
  * A backend in use by one locker. Every method rejects with a `BackendError` when the backend did not answer or refused
  * to act; the effect of a rejected operation is unknown, it may still be executed later. Methods may be called at once

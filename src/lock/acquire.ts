@@ -121,7 +121,7 @@ async function attemptUntilWon(
       const { ttlMs, waitMs } = options;
       const triesOnce = waitMs === 0;
       const attempt = startAttempt(quorum, { key, ttlMs, deadlineMs, triesOnce, ticket, onHeldLate });
-      const stop = interruption.listen(attempt.abandon);
+      const stop = interruption.listen(() => attempt.abandon());
       const outcome = await attempt.outcome;
       stop();
       if (outcome.kind === "won") {

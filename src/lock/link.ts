@@ -2,7 +2,14 @@
  * The locker's end of one backend: requests in flight are counted and bounded, faults are typed, and what must still
  * reach the backend (a release after a lost reply, a join) is owed and sent again until it was answered.
  */
-import type { Backend, BackendIdentity, BackendSession, Deployment } from "../backend.js";
+import type {
+  Backend,
+  BackendIdentity,
+  BackendSession,
+  Deployment,
+  Listener,
+  PromptAnswer,
+} from "../backend.js";
 import { elapsedMs, type Instant, type System, type Timer } from "../engine/time.js";
 import { BackendError, type BackendErrorCode } from "../errors.js";
 import type { Reporter } from "./events.js";
@@ -34,6 +41,16 @@ export interface Debt {
   readonly paid?: () => void;
 }
 
+/**
+ * What one or several backends are asked. For each of them exactly one of the two is called, later; they are told by whom, so
+ * that whoever asks all needs nothing for each.
+ */
+export interface Question<T> {
+  ask(session: BackendSession): Promise<T>;
+  onReply(reply: T, link: Link): void;
+  onFault(fault: BackendError, link: Link): void;
+}
+
 /** One backend, as the locker uses it. */
 export interface Link {
   readonly index: number;
@@ -42,14 +59,13 @@ export interface Link {
   identity: BackendIdentity | undefined;
   /** Another backend of the set that turned out to be the same server, and votes instead of this one. */
   twin: Link | undefined;
-  /**
-   * Sends a request. Exactly one of the two is called, later, unless the backend never settles it. They are told the link, so
-   * that whoever asks all of them needs no functions for each.
-   */
+  /** Asks the backend, and tells the question what comes of it, unless the backend never settles it. */
+  ask<T>(question: Question<T>): void;
+  /** As {@link Link.ask}, for what has no object of its own. */
   send<T>(
     call: (session: BackendSession) => Promise<T>,
-    onReply: (reply: T, link: Link) => void,
-    onFault: (fault: BackendError, link: Link) => void,
+    onReply: (reply: T) => void,
+    onFault: (fault: BackendError) => void,
   ): void;
   /** Takes note that a request to it was not answered in time. */
   timedOut(fault: BackendError): void;
@@ -80,6 +96,34 @@ export interface LinkContext {
   readonly silenceMs: number;
 }
 
+/** What a link does with what comes of all that it sent. */
+interface Post {
+  answered<T>(question: Question<T>, sentAt: Instant | undefined, reply: T): void;
+  failed<T>(question: Question<T>, error: unknown): void;
+}
+
+/** One request that is not answered yet. */
+class Sent<T> implements Listener<T> {
+  readonly #post: Post;
+  readonly #question: Question<T>;
+  /** Where its time is taken. */
+  readonly #sentAt: Instant | undefined;
+
+  constructor(post: Post, question: Question<T>, sentAt: Instant | undefined) {
+    this.#post = post;
+    this.#question = question;
+    this.#sentAt = sentAt;
+  }
+
+  answered(reply: T): void {
+    this.#post.answered(this.#question, this.#sentAt, reply);
+  }
+
+  failed(error: unknown): void {
+    this.#post.failed(this.#question, error);
+  }
+}
+
 /** Opens a backend. */
 export function createLink(backend: Backend, index: number, context: LinkContext): Link {
   const { system, reporter } = context;
@@ -101,15 +145,11 @@ export function createLink(backend: Backend, index: number, context: LinkContext
   let repaying: Timer | undefined;
   let repayDelayMs = REPAY_DELAY_MS_MIN;
 
-  function send<T>(
-    call: (session: BackendSession) => Promise<T>,
-    onReply: (reply: T, link: Link) => void,
-    onFault: (fault: BackendError, link: Link) => void,
-  ): void {
+  function ask<T>(question: Question<T>): void {
     if (silence.refuses(inFlight)) {
       silentFault ??= silent();
       const fault = silentFault;
-      void Promise.resolve().then(() => onFault(fault, link));
+      void Promise.resolve().then(() => question.onFault(fault, link));
       return;
     }
     silence.sent();
@@ -118,30 +158,54 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     untimed = false;
     owedSince ??= sentAt;
     inFlight++;
-    attempt(call).then(
-      (reply) => {
-        landed();
-        silence.answered();
-        if (sentAt !== undefined) slowMs = Math.max(elapsedMs(sentAt, system.now()), FADING * (slowMs ?? 0));
-        owedSince = undefined;
-        untimed = true;
-        silentFault = undefined;
-        if (healthy !== true) becameHealthy();
-        try {
-          onReply(reply, link);
-        } catch (error) {
-          // An answer outside the contract must not end the process; what it was about ends with its deadline.
-          onFault(typed(error), link);
-        }
-      },
-      (error: unknown) => {
-        landed();
-        const fault = typed(error);
-        // What the close of the session ends is no fault of the backend.
-        if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
-        onFault(fault, link);
-      },
-    );
+    const sent = new Sent(post, question, sentAt);
+    let answer: Promise<T> & Partial<PromptAnswer<T>>;
+    try {
+      answer = question.ask(session);
+    } catch (error) {
+      answer = Promise.reject<T>(typed(error));
+    }
+    // Told at once where the answer can do that.
+    if (answer.tell !== undefined) answer.tell(sent);
+    else
+      answer.then(
+        (reply) => sent.answered(reply),
+        (error: unknown) => sent.failed(error),
+      );
+  }
+
+  /** What comes of everything that is sent. */
+  const post: Post = {
+    answered(question, sentAt, reply) {
+      landed();
+      silence.answered();
+      if (sentAt !== undefined) slowMs = Math.max(elapsedMs(sentAt, system.now()), FADING * (slowMs ?? 0));
+      owedSince = undefined;
+      untimed = true;
+      silentFault = undefined;
+      if (healthy !== true) becameHealthy();
+      try {
+        question.onReply(reply, link);
+      } catch (error) {
+        // An answer outside the contract must not end the process; what it was about ends with its deadline.
+        question.onFault(typed(error), link);
+      }
+    },
+    failed(question, error) {
+      landed();
+      const fault = typed(error);
+      // What the close of the session ends is no fault of the backend.
+      if (healthy !== false && !closed && !OF_ONE_KEY.has(fault.code)) becameFaulty(fault);
+      question.onFault(fault, link);
+    },
+  };
+
+  function send<T>(
+    call: (session: BackendSession) => Promise<T>,
+    onReply: (reply: T) => void,
+    onFault: (fault: BackendError) => void,
+  ): void {
+    ask({ ask: call, onReply, onFault });
   }
 
   function landed(): void {
@@ -149,14 +213,6 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     owedSince = undefined;
     untimed = true;
     whenAnswered?.();
-  }
-
-  function attempt<T>(call: (session: BackendSession) => Promise<T>): Promise<T> {
-    try {
-      return call(session);
-    } catch (error) {
-      return Promise.reject(typed(error));
-    }
   }
 
   function silent(): BackendError {
@@ -240,6 +296,7 @@ export function createLink(backend: Backend, index: number, context: LinkContext
     backend,
     identity: undefined,
     twin: undefined,
+    ask,
     send,
     timedOut(fault: BackendError): void {
       if (healthy !== false) becameFaulty(fault);

@@ -22,7 +22,7 @@ import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
 import { READ_MS, startDeadline, type Deadline } from "./deadline.js";
-import type { Link } from "./link.js";
+import type { Link, Question } from "./link.js";
 import { confirmed, createClaim, grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
 
 /** What every round needs of its locker. */
@@ -82,115 +82,162 @@ export interface Attempt {
 
 /** Starts an attempt with a fresh owner and a fresh proposal. */
 export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
-  const { links, system, contact } = quorum;
-  const { key, ttlMs } = request;
-  const owner = system.newOwner();
-  const proposal = system.propose();
-  const claim = createClaim({ key, owner, ttlMs }, links.length);
-  const startedAt = system.now();
-  const sentAt = contact.clock();
-  const answers = new Array<AcquireReply | BackendError | undefined>(links.length).fill(undefined);
-  const answeredAt = new Array<number>(links.length).fill(0);
-  let round = startRound(
-    links.length,
-    quorum.quorum,
-    after(startedAt, validityMs(ttlMs, quorum.clockBounds)),
-  );
-  let settle: ((outcome: AttemptOutcome) => void) | undefined;
-  let deadline: Deadline | undefined;
-  let won = false;
+  const attempt = new RunningAttempt(quorum, request);
+  attempt.start();
+  return attempt;
+}
+
+/** Of which a busy locker has very many: what is asked and told needs no function of its own for each. */
+class RunningAttempt implements Attempt, Question<AcquireReply> {
+  readonly outcome: Promise<AttemptOutcome>;
+  readonly #quorum: Quorum;
+  readonly #request: AttemptRequest;
+  readonly #asked: AcquireRequest;
+  readonly #claim: Claim;
+  readonly #startedAt: Instant;
+  readonly #sentAt: number;
+  readonly #answers: (AcquireReply | BackendError | undefined)[];
+  readonly #answeredAt: number[];
+  #round: Round;
+  #settle: ((outcome: AttemptOutcome) => void) | undefined;
+  #deadline: Deadline | undefined;
+  #won = false;
   /** Set when it was lost: a grant that still comes in is released. */
-  let lost = false;
-  let abandoned = false;
-  let yielding: Timer | undefined;
+  #lost = false;
+  #abandoned = false;
+  #yielding: Timer | undefined;
 
-  const outcome = new Promise<AttemptOutcome>((resolve) => {
-    settle = resolve;
-  });
+  constructor(quorum: Quorum, request: AttemptRequest) {
+    const { links, system, contact } = quorum;
+    const { key, ttlMs, ticket } = request;
+    const owner = system.newOwner();
+    const proposal = system.propose();
+    this.#quorum = quorum;
+    this.#request = request;
+    this.#asked = { key, owner, ttlMs, proposal, ticket };
+    this.#claim = createClaim({ key, owner, ttlMs }, links.length);
+    this.#startedAt = system.now();
+    this.#sentAt = contact.clock();
+    this.#answers = new Array<undefined>(links.length).fill(undefined);
+    this.#answeredAt = new Array<number>(links.length).fill(0);
+    this.#round = startRound(
+      links.length,
+      quorum.quorum,
+      after(this.#startedAt, validityMs(ttlMs, quorum.clockBounds)),
+    );
+    this.outcome = new Promise<AttemptOutcome>((resolve) => {
+      this.#settle = resolve;
+    });
+  }
 
-  function onReply(reply: AcquireReply, link: Link): void {
-    const refused = contact.answered(link, sentAt, reply);
-    answers[link.index] = refused ?? reply;
+  start(): void {
+    const { links, system } = this.#quorum;
+    for (const link of links) link.ask(this);
+    const { deadlineMs } = this.#request;
+    this.#deadline = startDeadline(system, { since: this.#startedAt, deadlineMs }, () => this.#giveUpNow());
+  }
+
+  abandon(): void {
+    if (this.#settle === undefined) return;
+    this.#abandoned = true;
+    this.#lose();
+  }
+
+  ask(session: BackendSession): Promise<AcquireReply> {
+    return session.acquire(this.#asked);
+  }
+
+  onReply(reply: AcquireReply, link: Link): void {
+    const { contact, system } = this.#quorum;
+    const claim = this.#claim;
+    const refused = contact.answered(link, this.#sentAt, reply);
+    this.#answers[link.index] = refused ?? reply;
     const now = system.now();
-    answeredAt[link.index] = elapsedMs(startedAt, now);
-    if (reply.kind === "granted" && (lost || claim.over)) {
+    this.#answeredAt[link.index] = elapsedMs(this.#startedAt, now);
+    if (reply.kind === "granted" && (this.#lost || claim.over)) {
       grantedLate(system, claim, link);
       return;
     }
-    if (reply.kind === "held" && won) request.onHeldLate?.(link);
-    round = castVote(round, link.index, refused === undefined ? reply : FAULT);
-    advance(link, now);
+    if (reply.kind === "held" && this.#won) this.#request.onHeldLate?.(link);
+    this.#round = castVote(this.#round, link.index, refused === undefined ? reply : FAULT);
+    this.#advance(link, now);
   }
 
-  function onFault(fault: BackendError, link: Link): void {
+  onFault(fault: BackendError, link: Link): void {
+    const { contact, system } = this.#quorum;
+    const claim = this.#claim;
     contact.failed(link, fault);
     if (fault.effect === "none" && !claim.extended) claim.untouched |= 1 << link.index;
-    answers[link.index] = fault;
+    this.#answers[link.index] = fault;
     const now = system.now();
-    answeredAt[link.index] = elapsedMs(startedAt, now);
-    round = castVote(round, link.index, FAULT);
-    advance(link, now);
+    this.#answeredAt[link.index] = elapsedMs(this.#startedAt, now);
+    this.#round = castVote(this.#round, link.index, FAULT);
+    this.#advance(link, now);
   }
 
-  function onRaised(link: Link, fence: bigint, vote: RaiseVote): void {
-    round = castRaise(round, link.index, vote);
+  #onRaised(link: Link, fence: bigint, vote: RaiseVote): void {
+    this.#round = castRaise(this.#round, link.index, vote);
     if (vote === "refused") {
       const what = `its grant with fence ${fence} was gone before the token could be confirmed`;
-      answers[link.index] = new BackendError("BACKEND_REFUSED", { backend: link.backend.name, what });
+      this.#answers[link.index] = new BackendError("BACKEND_REFUSED", { backend: link.backend.name, what });
     }
-    advance(link, system.now());
+    this.#advance(link, this.#quorum.system.now());
   }
 
   /** After every answer: sends the raises that are due, notes confirmations, and settles when it is decided. */
-  function advance(link: Link, now: Instant): void {
-    if (lost) return;
-    if (round.token !== undefined) {
-      for (const index of dueRaises(round)) raise(index, round.token);
-      if (won) {
-        confirm(link.index);
+  #advance(link: Link, now: Instant): void {
+    if (this.#lost) return;
+    const { token } = this.#round;
+    if (token !== undefined) {
+      for (const index of dueRaises(this.#round)) this.#raise(index, token);
+      if (this.#won) {
+        this.#confirm(link.index);
         return;
       }
     }
-    if (settle !== undefined) decide(now);
+    if (this.#settle !== undefined) this.#decide(now);
   }
 
-  function raise(index: number, token: bigint): void {
-    const link = links[index];
-    const reply = answers[index];
+  #raise(index: number, token: bigint): void {
+    const link = this.#quorum.links[index];
+    const reply = this.#answers[index];
     if (link === undefined || reply instanceof BackendError || reply?.kind !== "granted") return;
     const { fence } = reply;
-    round = raiseSent(round, index);
+    const { key, owner } = this.#claim;
+    this.#round = raiseSent(this.#round, index);
     link.send(
       (session) => session.raise({ key, owner, fence, token }),
-      (raised) => onRaised(link, fence, raised),
-      () => onRaised(link, fence, "fault"),
+      (raised) => this.#onRaised(link, fence, raised),
+      () => this.#onRaised(link, fence, "fault"),
     );
   }
 
   /** Takes note that a backend remembers the token, by the memory that granted. */
-  function confirm(index: number): void {
-    const reply = answers[index];
-    if (round.seats[index] !== "known" || reply === undefined || reply instanceof BackendError) return;
-    confirmed(claim, index, {
-      at: after(startedAt, answeredAt[index] ?? 0),
+  #confirm(index: number): void {
+    const reply = this.#answers[index];
+    if (this.#round.seats[index] !== "known" || reply === undefined || reply instanceof BackendError) return;
+    confirmed(this.#claim, index, {
+      at: after(this.#startedAt, this.#answeredAt[index] ?? 0),
       incarnation: reply.identity.incarnation,
     });
   }
 
-  function decide(now: Instant): void {
+  #decide(now: Instant): void {
+    const { contact, system } = this.#quorum;
+    const round = this.#round;
     switch (verdict(round, now)) {
       case "pending":
-        if (yielding === undefined && round.seats.includes("held")) yieldWhenDue();
+        if (this.#yielding === undefined && round.seats.includes("held")) this.#yieldWhenDue();
         return;
       case "won":
         // Once more by the clock that sees a suspend: it costs more, and only a win needs it.
-        if (verdict(round, system.look()) === "lost" || contact.problem() !== undefined) lose();
-        else win();
+        if (verdict(round, system.look()) === "lost" || contact.problem() !== undefined) this.#lose();
+        else this.#win();
         return;
       case "lost":
         // A new deployment is started only when all of its backends were seen, so all of them are worth waiting for.
         if (contact.mayStart() && onlyQuarantined(round)) return;
-        lose();
+        this.#lose();
     }
   }
 
@@ -199,64 +246,69 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
    * silent: it is lost when the others cannot make it win. Two attempts that wait for each other would both wait for their whole deadline.
    * `wereRead`: what has arrived was read since it was first due; a process that was stalled finds all of it unread.
    */
-  function yieldWhenDue(wereRead = false): void {
+  #yieldWhenDue(wereRead = false): void {
+    const { links, quorum, system } = this.#quorum;
+    const { seats } = this.#round;
     const now = system.now();
-    const open = round.seats.filter((seat) => OPEN.has(seat)).length;
+    const open = seats.filter((seat) => OPEN.has(seat)).length;
     const silentInMs = links
-      .filter(({ index }) => round.seats[index] === "waiting")
-      .map((link) => link.unusualInMs(now, request.triesOnce))
+      .filter(({ index }) => seats[index] === "waiting")
+      .map((link) => link.unusualInMs(now, this.#request.triesOnce))
       .sort((a, b) => a - b);
-    const dueInMs = silentInMs[open - quorum.quorum];
+    const dueInMs = silentInMs[open - quorum];
     // A raise is on its way to each of those that granted: they answer.
     if (dueInMs === undefined) return;
     const isDue = dueInMs <= 0;
     if (isDue && wereRead) {
-      lose();
+      this.#lose();
       return;
     }
-    yielding = system.startTimer("work", isDue ? READ_MS : dueInMs, () => {
-      yielding = undefined;
-      yieldWhenDue(isDue);
+    this.#yielding = system.startTimer("work", isDue ? READ_MS : dueInMs, () => {
+      this.#yielding = undefined;
+      this.#yieldWhenDue(isDue);
     });
   }
 
-  function win(): void {
-    const { token } = round;
+  #win(): void {
+    const { links, system } = this.#quorum;
+    const { token, validUntil } = this.#round;
     if (token === undefined) return;
-    won = true;
-    for (const link of links) confirm(link.index);
+    this.#won = true;
+    for (const link of links) this.#confirm(link.index);
     const grant: Grant = {
-      claim,
+      claim: this.#claim,
       token,
-      ttlMs,
+      ttlMs: this.#request.ttlMs,
       wonAt: system.now(),
-      validUntil: round.validUntil,
-      votes: reports,
+      validUntil,
+      votes: () => this.#reports(),
     };
-    finish({ kind: "won", grant });
+    this.#finish({ kind: "won", grant });
   }
 
-  function lose(): void {
-    lost = true;
-    const votes = reports();
-    const final = round;
-    for (const index of toRelease(round)) release(index);
+  #lose(): void {
+    this.#lost = true;
+    const votes = this.#reports();
+    const round = this.#round;
+    for (const index of toRelease(round)) this.#release(index);
     const gaveBack = ({ index }: Link): boolean => {
-      const answer = answers[index];
+      const answer = this.#answers[index];
       return !(answer instanceof BackendError) && answer?.kind === "granted";
     };
-    finish({ kind: "lost", round: final, votes, gaveBack, problem: contact.problem() });
+    this.#finish({ kind: "lost", round, votes, gaveBack, problem: this.#quorum.contact.problem() });
   }
 
   /** Behind the acquire on the same connection; owed where it is not answered, since the acquire may come later. */
-  function release(index: number): void {
+  #release(index: number): void {
+    const { links, system } = this.#quorum;
+    const claim = this.#claim;
     const link = links[index];
     if (link === undefined) return;
-    const answer = answers[index];
+    const answer = this.#answers[index];
     if (answer instanceof BackendError && answer.effect === "none") return;
-    const ticket = abandoned ? undefined : ticketNow();
+    const ticket = this.#abandoned ? undefined : this.#ticketNow();
     link.send(
-      (session) => session.release(key, owner, ticket),
+      (session) => session.release(claim.key, claim.owner, ticket),
       (reply) => {
         if (reply === "not-owner") releaseDenied(system, claim, link);
       },
@@ -265,54 +317,42 @@ export function startAttempt(quorum: Quorum, request: AttemptRequest): Attempt {
   }
 
   /** The waiter's place in line, which goes with what a lost attempt gives back: it has it again before the next one is called. */
-  function ticketNow(): Ticket | undefined {
-    const { ticket } = request;
+  #ticketNow(): Ticket | undefined {
+    const { ticket } = this.#request;
     if (ticket === undefined) return undefined;
-    const waitsMs = ticket.waitsMs - elapsedMs(startedAt, system.now());
+    const waitsMs = ticket.waitsMs - elapsedMs(this.#startedAt, this.#quorum.system.now());
     // Less is over by the time that it is looked at, and clocks of milliseconds would not agree on it.
     return waitsMs >= 1 ? { ...ticket, waitsMs } : undefined;
   }
 
-  function finish(result: AttemptOutcome): void {
-    deadline?.cancel();
-    if (yielding !== undefined) system.cancelTimer(yielding);
-    settle?.(result);
-    settle = undefined;
+  #finish(result: AttemptOutcome): void {
+    this.#deadline?.cancel();
+    if (this.#yielding !== undefined) this.#quorum.system.cancelTimer(this.#yielding);
+    this.#settle?.(result);
+    this.#settle = undefined;
   }
 
-  function reports(): readonly VoteReport[] {
-    const elapsed = elapsedMs(startedAt, system.now());
-    return links.map((link, index) => report(link, answers[index], answeredAt[index] || elapsed));
+  #reports(): readonly VoteReport[] {
+    const { links, system } = this.#quorum;
+    const elapsed = elapsedMs(this.#startedAt, system.now());
+    return links.map((link, index) => report(link, this.#answers[index], this.#answeredAt[index] || elapsed));
   }
 
-  function giveUpNow(): void {
-    if (settle === undefined) return;
+  #giveUpNow(): void {
+    if (this.#settle === undefined) return;
+    const { links, system, contact } = this.#quorum;
     for (const link of links) {
-      if (answers[link.index] !== undefined) continue;
-      const elapsed = elapsedMs(startedAt, system.now());
+      if (this.#answers[link.index] !== undefined) continue;
+      const elapsed = elapsedMs(this.#startedAt, system.now());
       const fault = timeout(link, elapsed);
-      answers[link.index] = fault;
-      answeredAt[link.index] = elapsed;
+      this.#answers[link.index] = fault;
+      this.#answeredAt[link.index] = elapsed;
       link.timedOut(fault);
     }
-    round = giveUp(round);
-    if (verdict(round, system.look()) === "won" && contact.problem() === undefined) win();
-    else lose();
+    this.#round = giveUp(this.#round);
+    if (verdict(this.#round, system.look()) === "won" && contact.problem() === undefined) this.#win();
+    else this.#lose();
   }
-
-  const asked: AcquireRequest = { key, owner, ttlMs, proposal, ticket: request.ticket };
-  const ask = (session: BackendSession): Promise<AcquireReply> => session.acquire(asked);
-  for (const link of links) link.send(ask, onReply, onFault);
-  deadline = startDeadline(system, { since: startedAt, deadlineMs: request.deadlineMs }, giveUpNow);
-
-  return {
-    outcome,
-    abandon(): void {
-      if (settle === undefined) return;
-      abandoned = true;
-      lose();
-    },
-  };
 }
 
 const FAULT = { kind: "fault" } as const;

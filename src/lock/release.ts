@@ -1,10 +1,10 @@
 /** Releasing: owner-checked, on every backend, and owed where the answer did not come. */
 import type { BackendSession, ReleaseReply } from "../backend.js";
 import type { Confirmation } from "../engine/extension.js";
-import { after, instant, type System } from "../engine/time.js";
+import { after, instant, type System, type Timer } from "../engine/time.js";
 import type { BackendError } from "../errors.js";
 import type { ReleaseOutcome } from "./events.js";
-import type { Debt, Link } from "./link.js";
+import type { Debt, Link, Question } from "./link.js";
 import type { Quorum } from "./poll.js";
 
 /**
@@ -101,49 +101,67 @@ export function releaseDenied(system: System, claim: Claim, link: Link): void {
  * Backends that do not answer are told again later.
  */
 export function releaseEverywhere(quorum: Quorum, claim: Claim, deadlineMs: number): Promise<ReleaseOutcome> {
-  const { links, system } = quorum;
-  return new Promise((resolve) => {
-    let released = 0;
-    let denied = 0;
-    let pending = links.length;
-    let settled = false;
+  return new Promise((resolve) => new RunningRelease(quorum, claim, resolve).start(deadlineMs));
+}
 
-    const settle = (outcome: ReleaseOutcome): void => {
-      settled = true;
-      system.cancelTimer(timer);
-      resolve(outcome);
-    };
-    const decide = (): void => {
-      if (settled) return;
-      if (released >= quorum.quorum) settle("released");
-      else if (denied > links.length - quorum.quorum) settle("not-owner");
-      else if (pending === 0) settle("unknown");
-    };
-    const release = (session: BackendSession): Promise<ReleaseReply> =>
-      session.release(claim.key, claim.owner);
-    const onReply = (reply: ReleaseReply, link: Link): void => {
-      pending--;
-      if (reply === "released") released++;
-      else {
-        denied++;
-        releaseDenied(system, claim, link);
-      }
-      decide();
-    };
-    const onFault = (_fault: BackendError, link: Link): void => {
-      pending--;
-      link.owe(releaseDebt(system, claim));
-      decide();
-    };
-    const timer = system.startTimer("work", deadlineMs, () => {
-      if (!settled) settle("unknown");
-    });
+/** Of which a busy locker has very many, as of attempts. */
+class RunningRelease implements Question<ReleaseReply> {
+  readonly #quorum: Quorum;
+  readonly #claim: Claim;
+  /** Undefined once the outcome is known. */
+  #resolve: ((outcome: ReleaseOutcome) => void) | undefined;
+  #timer: Timer | undefined;
+  #released = 0;
+  #denied = 0;
+  #pending: number;
+
+  constructor(quorum: Quorum, claim: Claim, resolve: (outcome: ReleaseOutcome) => void) {
+    this.#quorum = quorum;
+    this.#claim = claim;
+    this.#resolve = resolve;
+    this.#pending = quorum.links.length;
+  }
+
+  start(deadlineMs: number): void {
+    const { links, system } = this.#quorum;
+    this.#timer = system.startTimer("work", deadlineMs, () => this.#settle("unknown"));
     for (const link of links) {
-      if ((claim.untouched & (1 << link.index)) !== 0) {
-        pending--;
-        continue;
-      }
-      link.send(release, onReply, onFault);
+      if ((this.#claim.untouched & (1 << link.index)) === 0) link.ask(this);
+      else this.#pending--;
     }
-  });
+  }
+
+  ask(session: BackendSession): Promise<ReleaseReply> {
+    return session.release(this.#claim.key, this.#claim.owner);
+  }
+
+  onReply(reply: ReleaseReply, link: Link): void {
+    this.#pending--;
+    if (reply === "released") this.#released++;
+    else {
+      this.#denied++;
+      releaseDenied(this.#quorum.system, this.#claim, link);
+    }
+    this.#decide();
+  }
+
+  onFault(_fault: BackendError, link: Link): void {
+    this.#pending--;
+    link.owe(releaseDebt(this.#quorum.system, this.#claim));
+    this.#decide();
+  }
+
+  #decide(): void {
+    const { links, quorum } = this.#quorum;
+    if (this.#released >= quorum) this.#settle("released");
+    else if (this.#denied > links.length - quorum) this.#settle("not-owner");
+    else if (this.#pending === 0) this.#settle("unknown");
+  }
+
+  #settle(outcome: ReleaseOutcome): void {
+    if (this.#resolve === undefined) return;
+    if (this.#timer !== undefined) this.#quorum.system.cancelTimer(this.#timer);
+    this.#resolve(outcome);
+    this.#resolve = undefined;
+  }
 }

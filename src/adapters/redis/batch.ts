@@ -3,21 +3,11 @@
  * waits for company: who is alone is sent at once.
  */
 import { atEndOfTurn } from "../shared/end-of-turn.js";
+import { Told } from "../shared/told.js";
 import type { Caller } from "./call.js";
-import { BATCHED, type Script } from "./scripts.js";
+import type { Operation } from "./operations.js";
+import type { Script } from "./scripts.js";
 import type { Known, ServerMark } from "./server-mark.js";
-
-/** One step to one key. */
-export interface Operation<T> {
-  readonly kind: keyof typeof BATCHED;
-  readonly lock: string;
-  /** Undefined where it is not touched. */
-  readonly counter: string | undefined;
-  /** Only the last one may have line breaks in it, and does not travel with others then. */
-  readonly args: readonly string[];
-  /** What the answer means that the server gave under `known`. */
-  read(answer: string, known: Known): T;
-}
 
 /** Collects what is asked for in one turn. */
 export interface Batch {
@@ -30,6 +20,8 @@ export interface Batch {
 
 /** What a batch needs of its session. */
 export interface BatchContext {
+  /** Its name. */
+  readonly backend: string;
   readonly call: Caller;
   readonly mark: ServerMark;
   readonly markKey: string;
@@ -38,18 +30,11 @@ export interface BatchContext {
   readonly alone: <T>(operation: Operation<T>) => Promise<T>;
 }
 
-/** What one turn asks for. */
-interface Crowd {
-  readonly operations: Operation<unknown>[];
-  /**
-   * Resolves when it is answered, to what each of them comes to, by its place; throws where that is a fault. One promise for all: what a
-   * busy process has most of are promises.
-   */
-  readonly outcomes: Promise<Outcomes>;
-  readonly resolve: (outcomes: Outcomes | Promise<Outcomes>) => void;
+/** One that was asked for, and whoever waits for what it comes to. */
+interface Asked {
+  readonly operation: Operation<unknown>;
+  readonly told: Told<unknown>;
 }
-
-type Outcomes = (place: number) => unknown;
 
 /** So many operations in one call: a server serves nobody else meanwhile, a quarter of a millisecond; and while it does, the client reads the answers to the call before. */
 const BATCH_MAX = 64;
@@ -58,84 +43,86 @@ const UNANSWERED_MIN = 2;
 
 /** Nothing collected yet. */
 export function createBatch(context: BatchContext): Batch {
-  const { call, mark, markKey, script, alone } = context;
-  let collected: Crowd | undefined;
+  const { backend, call, mark, markKey, script, alone } = context;
+  let collected: Asked[] = [];
   /** The last turn had more than one. */
   let crowded = false;
   /** This turn had so many that a call of them went ahead. */
   let overfull = false;
 
   function flush(): void {
-    if (collected === undefined) return;
-    const { operations, resolve } = collected;
-    collected = undefined;
-    crowded = operations.length > 1 || overfull;
+    const asked = collected;
+    if (asked.length === 0) return;
+    collected = [];
+    crowded = asked.length > 1 || overfull;
     overfull = false;
     const known = mark.fresh();
-    if (known === undefined || operations.length === 1) {
-      const sent = operations.map((operation) => alone(operation));
-      resolve((place) => sent[place]);
+    if (known === undefined || asked.length === 1) {
+      for (const { operation, told } of asked) told.follow(alone(operation));
       return;
     }
     mark.relearnWhenDue(known);
-    resolve(send(operations, known));
+    send(asked, known);
   }
 
-  function send(operations: readonly Operation<unknown>[], known: Known): Promise<Outcomes> {
+  function send(asked: readonly Asked[], known: Known): void {
     const keys = [markKey];
-    const lines: string[] = [];
-    for (const { kind, lock, counter, args } of operations) {
+    const texts: (string | undefined)[] = [];
+    for (const { operation } of asked) {
+      const { lock, counter, text } = operation;
       keys.push(lock);
       if (counter !== undefined) keys.push(counter);
-      lines.push(BATCHED[kind]);
-      for (const arg of args) lines.push(arg);
+      texts.push(text);
     }
-    const args = [known.mark, known.quarantinedUntil, `${lines.join("\n")}\n`];
-    return call.run(script, keys, args, (reply) => {
-      const answers = String(reply).split("\n");
-      // Nobody may take the answer of another.
-      if (answers.length !== operations.length)
+    const args = [known.mark, known.quarantinedUntil, texts.join("")];
+    call
+      .run(script, keys, args, (reply) => {
+        const answers = String(reply).split("\n");
+        // Nobody may take the answer of another.
+        if (answers.length === asked.length) return answers;
         throw call.fault(replyError("another number of answers than operations"));
-      return (place) => outcome(operations[place], answers[place] ?? "", known);
-    });
+      })
+      .then(
+        (answers) => {
+          for (let i = 0; i < asked.length; i++) settle(asked[i] as Asked, answers[i] as string, known);
+        },
+        (error: unknown) => {
+          for (const { told } of asked) told.failed(error);
+        },
+      );
   }
 
-  function outcome(operation: Operation<unknown> | undefined, answer: string, known: Known): unknown {
-    if (answer === OTHER_MARK && operation !== undefined) {
+  function settle({ operation, told }: Asked, answer: string, known: Known): void {
+    if (answer === OTHER_MARK) {
       mark.forget(known);
-      return alone(operation);
+      told.follow(alone(operation));
+      return;
     }
-    if (answer.startsWith("!")) throw call.fault(replyError(answer.slice(1)));
-    return operation?.read(answer, known);
+    let meaning: unknown;
+    try {
+      if (answer.startsWith("!")) throw call.fault(replyError(answer.slice(1)));
+      meaning = operation.read(answer, known, backend);
+    } catch (error) {
+      told.failed(error);
+      return;
+    }
+    told.answered(meaning);
   }
 
   return {
-    takes: ({ args }) =>
-      (crowded || collected !== undefined || call.unanswered() >= UNANSWERED_MIN) &&
-      args.at(-1)?.includes("\n") === false,
+    takes: ({ text }) =>
+      text !== undefined && (crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN),
     add<T>(operation: Operation<T>): Promise<T> {
-      if (collected === undefined) {
-        collected = gather();
-        atEndOfTurn(flush);
-      }
-      const { operations, outcomes } = collected;
-      const place = operations.push(operation) - 1;
-      if (operations.length === BATCH_MAX) {
+      const told = new Told<T>();
+      if (collected.length === 0) atEndOfTurn(flush);
+      if (collected.push({ operation, told: told as Told<unknown> }) === BATCH_MAX) {
         flush();
         overfull = true;
       }
-      return outcomes.then((of) => of(place) as T | Promise<T>);
+      return told;
     },
     flush,
   };
-}
-
-function gather(): Crowd {
-  let resolve: Crowd["resolve"] = () => undefined;
-  const outcomes = new Promise<Outcomes>((settle) => {
-    resolve = settle;
-  });
-  return { operations: [], outcomes, resolve };
 }
 
 /** What a script answers that was called under another mark than the server has. */

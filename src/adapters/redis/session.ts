@@ -1,25 +1,18 @@
 /** A Redis backend in use by one locker: runs the scripts, and says what replies mean. */
 import type {
-  AcquireReply,
-  AcquireRequest,
   BackendSession,
   Deployment,
   Examination,
-  ExtendReply,
-  ExtendRequest,
   KeyRecord,
   ListPage,
   ListRequest,
   Quarantined,
-  RaiseReply,
-  RaiseRequest,
-  ReleaseReply,
   StatusReply,
   Ticket,
 } from "../../backend.js";
-import { BackendError, noQuarantine, show } from "../../errors.js";
+import { BackendError, noQuarantine } from "../../errors.js";
 import { memoryKind, newMemoryId } from "../shared/mark-reader.js";
-import { createBatch, OTHER_MARK, type Operation } from "./batch.js";
+import { createBatch, OTHER_MARK } from "./batch.js";
 import { createCaller, texts } from "./call.js";
 import type { RedisLike } from "./client.js";
 import { accessQuestions } from "./access.js";
@@ -27,6 +20,19 @@ import { connect, type Connection } from "./connection.js";
 import { examination } from "./examination.js";
 import { createInbox } from "./inbox.js";
 import { listKeys } from "./list-keys.js";
+import {
+  acquireOperation,
+  badReply,
+  counterBroken,
+  extendOperation,
+  namesOf,
+  noLock,
+  quarantined,
+  raiseOperation,
+  releaseOperation,
+  type Operation,
+  type Standing,
+} from "./operations.js";
 import {
   BOOTSTRAP,
   EXAMINE,
@@ -78,7 +84,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   const mark = createServerMark(connection, call, { name, markKey, memory, deployment, isCluster });
   // A Cluster would send every call to all of its servers.
   const inbox = isCluster ? undefined : createInbox(client, prefix);
-  const batch = createBatch({ call, mark, markKey, script: scripts.batch, alone });
+  const batch = createBatch({ backend: name, call, mark, markKey, script: scripts.batch, alone });
 
   function run<T>(operation: Operation<T>): Promise<T> {
     // In a Cluster the keys of two operations lie in different slots.
@@ -93,7 +99,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function releaseAlone<T>({ lock, args, read }: Operation<T>, script: Script): Promise<T> {
-    const release = (): Promise<T> => call.run(script, [lock], args, (reply) => read(String(reply), NO_MARK));
+    const release = (): Promise<T> =>
+      call.run(script, [lock], args, (reply) => read(String(reply), NO_MARK, name));
     return connection.isReady() ? release() : connection.ready(name).then(release);
   }
 
@@ -120,7 +127,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       keys,
       [known.mark, known.quarantinedUntil, ...args],
       (reply): T | Promise<T> => {
-        if (reply !== OTHER_MARK) return operation.read(String(reply), known);
+        if (reply !== OTHER_MARK) return operation.read(String(reply), known, name);
         mark.forget(known);
         if (triesLeft > 1) return underMark(operation, triesLeft - 1);
         throw markUnreadable(name, "it changed again and again");
@@ -128,16 +135,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     );
   }
 
-  function lockOf(key: string): string {
-    return `${ahead}${key}}:l`;
-  }
-
-  function counterOf(key: string): string {
-    return `${ahead}${key}}:f`;
-  }
-
   /** What puts a waiter in line; undefined where there is none, or nobody could be called. */
-  function standing(ticket: Ticket | undefined): readonly string[] | undefined {
+  function standing(ticket: Ticket | undefined): Standing | undefined {
     if (ticket === undefined || inbox === undefined) return undefined;
     return [ticket.since.toString(), String(Math.ceil(ticket.waitsMs)), inbox.address(ticket.id)];
   }
@@ -167,94 +166,24 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   return {
-    acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
-      const ttl = String(ttlMs);
-      const proposed = proposal.toString();
-      const inLine = standing(ticket);
-      return run({
-        kind: inLine === undefined ? "acquire" : "wait",
-        lock: lockOf(key),
-        counter: counterOf(key),
-        args: inLine === undefined ? [ttl, proposed, owner] : [ttl, proposed, ...inLine, owner],
-        read(reply, known): AcquireReply {
-          const rest = reply.slice(1);
-          const { identity } = known;
-          switch (reply[0]) {
-            case "g":
-              return { kind: "granted", fence: rest === "" ? proposal : BigInt(rest), identity };
-            case "h":
-            case "k": {
-              const remainingMs = Number(rest) < 0 ? undefined : Number(rest);
-              if (reply[0] === "h") return { kind: "held", remainingMs, identity };
-              return { kind: "held", remainingMs, reserved: true, identity };
-            }
-            case "q":
-              return quarantined(known, Number(rest));
-            default:
-              throw badReply(name, key, reply);
-          }
-        },
-      });
-    },
+    acquire: (request) => run(acquireOperation(ahead, request, standing(request.ticket))),
 
-    raise({ key, owner, fence, token }: RaiseRequest): Promise<RaiseReply> {
-      return run({
-        kind: "raise",
-        lock: lockOf(key),
-        counter: counterOf(key),
-        args: [token.toString(), `${owner}|${fence}`],
-        read(reply): RaiseReply {
-          if (reply === "r") return "raised";
-          if (reply === "n") return "refused";
-          throw badReply(name, key, reply);
-        },
-      });
-    },
+    raise: (request) => run(raiseOperation(ahead, request)),
 
-    extend({ key, owner, ttlMs, token, mayHeal }: ExtendRequest): Promise<ExtendReply> {
-      return run({
-        kind: "extend",
-        lock: lockOf(key),
-        counter: counterOf(key),
-        args: [String(ttlMs), token.toString(), mayHeal ? "1" : "0", owner],
-        read(reply, known): ExtendReply {
-          const { identity } = known;
-          switch (reply[0]) {
-            case "e":
-              return { kind: "extended", identity };
-            case "c":
-              return { kind: "recreated", identity };
-            case "n":
-              return { kind: "not-owner", identity };
-            case "q":
-              return quarantined(known, Number(reply.slice(1)));
-            default:
-              throw badReply(name, key, reply);
-          }
-        },
-      });
-    },
+    extend: (request) => run(extendOperation(ahead, request)),
 
-    release(key: string, owner: string, ticket?: Ticket): Promise<ReleaseReply> {
-      const inLine = standing(ticket);
-      return run({
-        kind: inLine === undefined ? "release" : "giveBack",
-        lock: lockOf(key),
-        counter: undefined,
-        args: inLine === undefined ? [owner] : [...inLine, owner],
-        read: (reply): ReleaseReply => (reply === "d" ? "released" : "not-owner"),
-      });
-    },
+    release: (key, owner, ticket) => run(releaseOperation(ahead, key, owner, standing(ticket))),
 
     async forceRelease(key: string): Promise<boolean> {
-      const reply = String(await call.runWhenReady(FORCE_RELEASE, [lockOf(key)], []));
+      const reply = String(await call.runWhenReady(FORCE_RELEASE, [namesOf(ahead, key).lock], []));
       if (reply !== "0" && reply !== "1") throw badReply(name, key, reply);
       return reply === "1";
     },
 
     async inspect(key: string): Promise<KeyRecord> {
+      const names = namesOf(ahead, key);
       const [lock, remaining, counter] = texts(
-        await call.runWhenReady(INSPECT, [lockOf(key), counterOf(key)], []),
+        await call.runWhenReady(INSPECT, [names.lock, names.counter], []),
       );
       if (counter !== undefined && !/^\d+$/.test(counter)) throw counterBroken(name, key, counter);
       const found = BigInt(counter ?? 0);
@@ -273,9 +202,8 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     async lift(key: string, token: bigint): Promise<bigint> {
-      const reply = String(
-        await call.runWhenReady(scripts.lift, [lockOf(key), counterOf(key)], [token.toString()]),
-      );
+      const { lock, counter } = namesOf(ahead, key);
+      const reply = String(await call.runWhenReady(scripts.lift, [lock, counter], [token.toString()]));
       if (!/^\d+$/.test(reply)) throw badReply(name, key, reply);
       return BigInt(reply);
     },
@@ -327,7 +255,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       : {
           watch: inbox.watch,
           async leave(key: string, ticket: string): Promise<void> {
-            await call.runWhenReady(LEAVE, [lockOf(key)], [inbox.address(ticket)]);
+            await call.runWhenReady(LEAVE, [namesOf(ahead, key).lock], [inbox.address(ticket)]);
           },
         }),
 
@@ -354,24 +282,4 @@ const NO_MARK: Known = {
 /** Whether what lies in the place of a lock only keeps it for the next in line; see scripts.ts. */
 function isReservation(lock: string): boolean {
   return lock.startsWith("r|");
-}
-
-function quarantined(server: Known, remainingMs: number): Quarantined {
-  return { kind: "quarantined", remainingMs, joined: server.joined, identity: server.identity };
-}
-
-function counterBroken(backend: string, key: string, counter: string): BackendError {
-  const what = `the counter of key ${show(key)} is ${show(counter)}: no number, or it may not count any further`;
-  return new BackendError("BACKEND_COUNTER_BROKEN", { backend, what });
-}
-
-function noLock(backend: string, key: string): BackendError {
-  const what = `something else than a lock is stored under the lock key of ${show(key)}; it is left alone`;
-  return new BackendError("BACKEND_WRONG_TYPE", { backend, what });
-}
-
-function badReply(backend: string, key: string, reply: string): BackendError {
-  if (reply.startsWith("x")) return counterBroken(backend, key, reply.slice(1));
-  if (reply === "w") return noLock(backend, key);
-  return new BackendError("BACKEND_REFUSED", { backend, what: `it answered ${show(reply)}` });
 }
