@@ -67,15 +67,25 @@ export interface Round {
 
 /** A round in which nobody has answered. */
 export function startRound(n: number, quorum: number, validUntil: Instant): Round {
-  const nothing = new Array<undefined>(n).fill(undefined);
-  return {
-    quorum,
-    validUntil,
-    seats: new Array<Seat>(n).fill("waiting"),
-    remainingMs: nothing,
-    fences: nothing,
-    token: undefined,
-  };
+  const { seats, nothing } = blankFor(n);
+  return { quorum, validUntil, seats, remainingMs: nothing, fences: nothing, token: undefined };
+}
+
+interface Blank {
+  readonly seats: readonly Seat[];
+  readonly nothing: readonly undefined[];
+}
+
+/** By the number of backends: lists are never edited, so all rounds begin with the same ones. */
+const blanks = new Map<number, Blank>();
+
+function blankFor(n: number): Blank {
+  const known = blanks.get(n);
+  if (known !== undefined) return known;
+  const seats = new Array<Seat>(n).fill("waiting");
+  const blank = { seats, nothing: new Array<undefined>(n).fill(undefined) };
+  blanks.set(n, blank);
+  return blank;
 }
 
 /**

@@ -14,12 +14,12 @@ import {
   type VoteReport,
 } from "../errors.js";
 import type { ResolvedAcquire } from "../options.js";
-import type { Calls } from "./calls.js";
+import type { Calls, Standing } from "./calls.js";
 import type { Contact } from "./contact.js";
 import type { Reporter } from "./events.js";
 import type { Line, Place } from "./line.js";
 import type { Link } from "./link.js";
-import { startAttempt, type AttemptOutcome, type Grant, type Quorum } from "./poll.js";
+import { startAttempt, type AttemptOutcome, type AttemptRequest, type Grant, type Quorum } from "./poll.js";
 import { releaseEverywhere } from "./release.js";
 import { either, pause, type Interruption } from "./waiting.js";
 
@@ -93,81 +93,126 @@ interface Wait {
   readonly startedAt: Instant;
 }
 
+/** What a wait has come to so far. */
+interface Progress {
+  attempts: number;
+  firstContact: number;
+  /** What the last attempt showed that was not cut short by the end of the wait. */
+  shown: Lost | undefined;
+  /**
+   * In line on the backends, from the first time that somebody else has the lock; in a locker that met one before, from
+   * the first attempt on, which saves another one.
+   */
+  standing: Standing | undefined;
+  /** The backends on which the ticket may still stand. */
+  inLine: (link: Link) => boolean;
+}
+
+/** An attempt of a wait. */
+interface Tried {
+  readonly at: Instant;
+  readonly deadlineMs: number;
+  readonly outcome: AttemptOutcome;
+}
+
+/** Short, since most waits end with the first attempt, and what an asynchronous function knows is kept while it waits. */
 async function attemptUntilWon(
   context: AcquireContext,
   wait: Wait,
   place: Place<Lost> | undefined,
 ): Promise<Acquired> {
-  const { system, contact, quorum } = context;
-  const { key, options, interruption, startedAt } = wait;
-  let firstContact = 0;
-  /** What the last attempt showed that was not cut short by the end of the wait. */
-  let shown: Lost | undefined;
-  /**
-   * In line on the backends, from the first time that somebody else has the lock; in a locker that met one before, from
-   * the first attempt on, which saves another one.
-   */
-  let standing = options.waitMs > 0 && context.calls.listening() ? context.calls.stand(key) : undefined;
-  /** The backends on which the ticket may still stand. */
-  let inLine = anywhere;
+  const { system, closing, calls } = context;
+  const { key, options, interruption } = wait;
+  const standing = options.waitMs > 0 && calls.listening() ? calls.stand(key) : undefined;
+  const so: Progress = { attempts: 0, firstContact: 0, shown: undefined, standing, inLine: anywhere };
   try {
-    for (let attempts = 1; ; attempts++) {
-      refuseInterrupted(context.closing, key, options.signal);
-      const attemptAt = system.now();
-      const deadlineMs = deadline(context, options, startedAt);
-      const leftMs = options.waitMs - elapsedMs(startedAt, attemptAt);
-      const ticket = standing?.ticket(Math.max(1, leftMs));
-      const onHeldLate = ticket && ((link: Link): void => standing?.leave((each) => each === link));
-      const { ttlMs, waitMs } = options;
-      const triesOnce = waitMs === 0;
-      const attempt = startAttempt(quorum, { key, ttlMs, deadlineMs, triesOnce, ticket, onHeldLate });
+    for (;;) {
+      refuseInterrupted(closing, key, options.signal);
+      so.attempts++;
+      const at = system.now();
+      const deadlineMs = deadline(context, options, wait.startedAt);
+      const attempt = startAttempt(context.quorum, request(wait, so, { at, deadlineMs }));
       const stop = interruption.listen(() => attempt.abandon());
       const outcome = await attempt.outcome;
       stop();
-      if (outcome.kind === "won") {
-        if (!interruption.interrupted()) {
-          if (standing !== undefined) {
-            const votes = outcome.grant.votes();
-            // One that has not answered is told when it does, if it must.
-            const [granted, silent] = [votedAs("granted", votes), votedAs("no-answer", votes)];
-            inLine = (link) => !granted(link) && !silent(link);
-          }
-          return { grant: outcome.grant, attempts, waitedMs: elapsedMs(startedAt, system.now()) };
-        }
-        // Won in the very turn in which nobody wants it any more.
-        outcome.grant.claim.over = true;
-        void releaseEverywhere(quorum, outcome.grant.claim, deadlineMs);
+      if (outcome.kind === "won" && !interruption.interrupted()) {
+        return won(context, wait, so, outcome.grant);
       }
-      refuseInterrupted(context.closing, key, options.signal);
-      assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
-      if (outcome.problem !== undefined) throw outcome.problem;
-      if (contact.mayStart() && onlyQuarantined(outcome.round) && firstContact++ < FIRST_CONTACT_ATTEMPTS) {
-        await contact.start(deadline(context, options, startedAt), interruption);
-        if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) continue;
-        refuseInterrupted(context.closing, key, options.signal);
-      }
-      const cutShort =
-        deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
-      if (!cutShort || shown === undefined) shown = outcome;
-      place?.show(shown);
-      const now = system.look();
-      const waitedMs = elapsedMs(startedAt, now);
-      const longest = options.waitMs - waitedMs - elapsedMs(attemptAt, now) - 1;
-      if (longest <= 0) throw refused(context, shown, { key, attempts, waitedMs });
-      if (standing === undefined && refusalReason(outcome.round) === "held") {
-        standing = context.calls.stand(key);
-        // Once more at once, to stand in line.
-        if (standing !== undefined) continue;
-      }
-      // What was granted was given back with the ticket, and what was not answered will be.
-      const called = standing?.isExpected(mayStand(outcome.votes)) === true;
-      const pauseMs = Math.min(pauseAfter(context, outcome.round, { attempts, called }), longest);
-      if (standing === undefined) await pause(system, pauseMs, interruption);
-      else await standing.pause(pauseMs, interruption, outcome.gaveBack);
+      await pauseBehind(context, wait, so, { at, deadlineMs, outcome }, place);
     }
   } finally {
-    standing?.leave(inLine);
+    so.standing?.leave(so.inLine);
   }
+}
+
+function request(
+  { key, options, startedAt }: Wait,
+  { standing }: Progress,
+  { at, deadlineMs }: Omit<Tried, "outcome">,
+): AttemptRequest {
+  const { ttlMs, waitMs } = options;
+  const triesOnce = waitMs === 0;
+  if (standing === undefined) {
+    return { key, ttlMs, deadlineMs, triesOnce, ticket: undefined, onHeldLate: undefined };
+  }
+  const ticket = standing.ticket(Math.max(1, waitMs - elapsedMs(startedAt, at)));
+  const onHeldLate = (link: Link): void => standing.leave((each) => each === link);
+  return { key, ttlMs, deadlineMs, triesOnce, ticket, onHeldLate };
+}
+
+function won({ system }: AcquireContext, { startedAt }: Wait, so: Progress, grant: Grant): Acquired {
+  if (so.standing !== undefined) {
+    const votes = grant.votes();
+    // One that has not answered is told when it does, if it must.
+    const [granted, silent] = [votedAs("granted", votes), votedAs("no-answer", votes)];
+    so.inLine = (link) => !granted(link) && !silent(link);
+  }
+  return { grant, attempts: so.attempts, waitedMs: elapsedMs(startedAt, system.now()) };
+}
+
+/** Until the next attempt is due. Throws where none is. */
+async function pauseBehind(
+  context: AcquireContext,
+  wait: Wait,
+  so: Progress,
+  { at, deadlineMs, outcome }: Tried,
+  place: Place<Lost> | undefined,
+): Promise<void> {
+  const { system, contact, quorum } = context;
+  const { key, options, interruption, startedAt } = wait;
+  const { attempts } = so;
+  if (outcome.kind === "won") {
+    // Won in the very turn in which nobody wants it any more.
+    outcome.grant.claim.over = true;
+    void releaseEverywhere(quorum, outcome.grant.claim, deadlineMs);
+  }
+  refuseInterrupted(context.closing, key, options.signal);
+  assert(outcome.kind === "lost", "what interrupts a wait is known to the error for it");
+  if (outcome.problem !== undefined) throw outcome.problem;
+  if (contact.mayStart() && onlyQuarantined(outcome.round) && so.firstContact++ < FIRST_CONTACT_ATTEMPTS) {
+    await contact.start(deadline(context, options, startedAt), interruption);
+    if (options.waitMs === 0 || elapsedMs(startedAt, system.now()) + 1 <= options.waitMs) return;
+    refuseInterrupted(context.closing, key, options.signal);
+  }
+  const cutShort =
+    deadlineMs < requestDeadlineMs(options.ttlMs) && refusalReason(outcome.round) === "no-quorum";
+  const shown = cutShort && so.shown !== undefined ? so.shown : outcome;
+  so.shown = shown;
+  place?.show(shown);
+  const now = system.look();
+  const waitedMs = elapsedMs(startedAt, now);
+  const longest = options.waitMs - waitedMs - elapsedMs(at, now) - 1;
+  if (longest <= 0) throw refused(context, shown, { key, attempts, waitedMs });
+  if (so.standing === undefined && refusalReason(outcome.round) === "held") {
+    so.standing = context.calls.stand(key);
+    // Once more at once, to stand in line.
+    if (so.standing !== undefined) return;
+  }
+  // What was granted was given back with the ticket, and what was not answered will be.
+  const called = so.standing?.isExpected(mayStand(outcome.votes)) === true;
+  const pauseMs = Math.min(pauseAfter(context, outcome.round, { attempts, called }), longest);
+  if (so.standing === undefined) await pause(system, pauseMs, interruption);
+  else await so.standing.pause(pauseMs, interruption, outcome.gaveBack);
 }
 
 function anywhere(_link: Link): boolean {
@@ -176,10 +221,10 @@ function anywhere(_link: Link): boolean {
 
 /** Where the ticket of a lost attempt stands in line, or will as soon as what was sent is executed. */
 function mayStand(votes: readonly VoteReport[]): (link: Link) => boolean {
-  return ({ index }) => STANDING.has(votes[index]?.vote);
+  return ({ index }) => MAY_STAND.has(votes[index]?.vote);
 }
 
-const STANDING: ReadonlySet<VoteReport["vote"] | undefined> = new Set(["held", "granted", "no-answer"]);
+const MAY_STAND: ReadonlySet<VoteReport["vote"] | undefined> = new Set(["held", "granted", "no-answer"]);
 
 function votedAs(vote: VoteReport["vote"], votes: readonly VoteReport[]): (link: Link) => boolean {
   return ({ index }) => votes[index]?.vote === vote;

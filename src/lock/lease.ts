@@ -242,20 +242,22 @@ class QuorumLease implements HeldLease {
     return this.#releasing;
   }
 
-  async #releaseOnce(): Promise<ReleaseOutcome> {
-    if (this.#state === "handed-over") return "not-owner";
-    const { quorum, system, reporter } = this.#context;
-    const claim = this.#claim;
-    const wonAt = this.#wonAt;
-    const deadlineMs = requestDeadlineMs(this.#ttlMs);
+  #releaseOnce(): Promise<ReleaseOutcome> {
+    if (this.#state === "handed-over") return Promise.resolve("not-owner");
+    const { system } = this.#context;
     // The cheap clock will do: what is given back needs no exact end.
     if (system.now() >= this.validUntil) this.lose("expired");
     if (this.#state === "held") this.#end("released");
     // A late extend could create anew what was released, so the one in flight goes first.
-    if (this.#extending !== undefined) await within(system, deadlineMs, this.#extending);
-    const outcome = await releaseEverywhere(quorum, claim, deadlineMs);
-    reporter.emit("released", () => this.#event({ outcome, heldMs: elapsedMs(wonAt, system.now()) }));
-    return outcome;
+    if (this.#extending === undefined) return this.#releaseNow();
+    return within(system, requestDeadlineMs(this.#ttlMs), this.#extending).then(() => this.#releaseNow());
+  }
+
+  #releaseNow(): Promise<ReleaseOutcome> {
+    const { quorum, system, reporter } = this.#context;
+    return releaseEverywhere(quorum, this.#claim, requestDeadlineMs(this.#ttlMs), (outcome) =>
+      reporter.emit("released", () => this.#event({ outcome, heldMs: elapsedMs(this.#wonAt, system.now()) })),
+    );
   }
 
   async handOver(): Promise<HandOver> {

@@ -24,7 +24,7 @@ import {
   type ResolvedOptions,
 } from "../options.js";
 import { adoptGrant } from "./adopt.js";
-import { acquireGrant, type AcquireContext } from "./acquire.js";
+import { acquireGrant, type AcquireContext, type Acquired } from "./acquire.js";
 import { bootstrapAll } from "./bootstrap.js";
 import { createCalls } from "./calls.js";
 import { createContact } from "./contact.js";
@@ -200,7 +200,8 @@ class QuorumLocker implements Locker {
 
   async acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
     checkKey(key);
-    return await this.#acquire(key, resolveAcquire(options, this.#parts.resolved, { keepAlive: false }));
+    const resolved = resolveAcquire(options, this.#parts.resolved, { keepAlive: false });
+    return this.#hold(await acquireGrant(this.#acquiring, key, resolved), resolved);
   }
 
   async tryAcquire(key: string, options: Omit<AcquireOptions, "waitMs"> = {}): Promise<Lease | Refusal> {
@@ -214,7 +215,8 @@ class QuorumLocker implements Locker {
       );
     }
     try {
-      return await this.#acquire(key, { ...resolved, waitMs: 0 });
+      const once = { ...resolved, waitMs: 0 };
+      return this.#hold(await acquireGrant(this.#acquiring, key, once), once);
     } catch (error) {
       if (error instanceof LockHeldError) return refusal("held", error);
       if (error instanceof NoQuorumError) return refusal("no-quorum", error);
@@ -238,15 +240,12 @@ class QuorumLocker implements Locker {
       );
     }
     if (typeof job !== "function") throw new InvalidOptionError("job", "a function", job);
-    const lease = await this.#acquire(
-      key,
-      resolveAcquire(options, this.#parts.resolved, { keepAlive: true }),
-    );
-    return runUnder(lease, job);
+    const resolved = resolveAcquire(options, this.#parts.resolved, { keepAlive: true });
+    return runUnder(this.#hold(await acquireGrant(this.#acquiring, key, resolved), resolved), job);
   }
 
-  async #acquire(key: string, options: ResolvedAcquire): Promise<HeldLease> {
-    const acquired = await acquireGrant(this.#acquiring, key, options);
+  /** The lease of a wait that was won. */
+  #hold(acquired: Acquired, options: ResolvedAcquire): HeldLease {
     if (this.#closing.interrupted()) {
       // Won in the very turn of the close; its lease would outlive the locker that watches and keeps it.
       acquired.grant.claim.over = true;

@@ -23,6 +23,7 @@ import { BackendError, type QuorumLockError, type VoteReport } from "../errors.j
 import type { Contact } from "./contact.js";
 import { READ_MS, startDeadline, type Deadline } from "./deadline.js";
 import type { Link, Question } from "./link.js";
+import { listOf } from "./list-of.js";
 import { confirmed, createClaim, grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
 
 /** What every round needs of its locker. */
@@ -118,8 +119,8 @@ class RunningAttempt implements Attempt, Question<AcquireReply> {
     this.#claim = createClaim({ key, owner, ttlMs }, links.length);
     this.#startedAt = system.now();
     this.#sentAt = contact.clock();
-    this.#answers = new Array<undefined>(links.length).fill(undefined);
-    this.#answeredAt = new Array<number>(links.length).fill(0);
+    this.#answers = listOf<AcquireReply | BackendError | undefined>(links.length, undefined);
+    this.#answeredAt = listOf(links.length, 0);
     this.#round = startRound(
       links.length,
       quorum.quorum,

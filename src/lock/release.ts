@@ -5,6 +5,7 @@ import { after, instant, type System, type Timer } from "../engine/time.js";
 import type { BackendError } from "../errors.js";
 import type { ReleaseOutcome } from "./events.js";
 import type { Debt, Link, Question } from "./link.js";
+import { listOf } from "./list-of.js";
 import type { Quorum } from "./poll.js";
 
 /**
@@ -49,8 +50,8 @@ export function createClaim(
     extended: false,
     recreated: 0,
     over: false,
-    confirmedAt: new Array<number>(n).fill(Number.NaN),
-    confirmedBy: new Array<string | undefined>(n).fill(undefined),
+    confirmedAt: listOf<number>(n, Number.NaN),
+    confirmedBy: listOf<string | undefined>(n, undefined),
   };
 }
 
@@ -100,8 +101,22 @@ export function releaseDenied(system: System, claim: Claim, link: Link): void {
  * Sends a release to all backends. Resolves as soon as the outcome is known, or after `deadlineMs`; never rejects.
  * Backends that do not answer are told again later.
  */
-export function releaseEverywhere(quorum: Quorum, claim: Claim, deadlineMs: number): Promise<ReleaseOutcome> {
-  return new Promise((resolve) => new RunningRelease(quorum, claim, resolve).start(deadlineMs));
+export function releaseEverywhere(
+  quorum: Quorum,
+  claim: Claim,
+  deadlineMs: number,
+  onOutcome?: (outcome: ReleaseOutcome) => void,
+): Promise<ReleaseOutcome> {
+  return new Promise((resolve) => {
+    const settle =
+      onOutcome === undefined
+        ? resolve
+        : (outcome: ReleaseOutcome): void => {
+            onOutcome(outcome);
+            resolve(outcome);
+          };
+    new RunningRelease(quorum, claim, settle).start(deadlineMs);
+  });
 }
 
 /** Of which a busy locker has very many, as of attempts. */

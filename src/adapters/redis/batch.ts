@@ -30,10 +30,14 @@ export interface BatchContext {
   readonly alone: <T>(operation: Operation<T>) => Promise<T>;
 }
 
-/** One that was asked for, and whoever waits for what it comes to. */
-interface Asked {
-  readonly operation: Operation<unknown>;
-  readonly told: Told<unknown>;
+/** One that was asked for, which whoever waits is told of. */
+class Asked<T> extends Told<T> {
+  readonly operation: Operation<T>;
+
+  constructor(operation: Operation<T>) {
+    super();
+    this.operation = operation;
+  }
 }
 
 /** So many operations in one call: a server serves nobody else meanwhile, a quarter of a millisecond; and while it does, the client reads the answers to the call before. */
@@ -44,7 +48,7 @@ const UNANSWERED_MIN = 2;
 /** Nothing collected yet. */
 export function createBatch(context: BatchContext): Batch {
   const { backend, call, mark, markKey, script, alone } = context;
-  let collected: Asked[] = [];
+  let collected: Asked<unknown>[] = [];
   /** The last turn had more than one. */
   let crowded = false;
   /** This turn had so many that a call of them went ahead. */
@@ -58,14 +62,14 @@ export function createBatch(context: BatchContext): Batch {
     overfull = false;
     const known = mark.fresh();
     if (known === undefined || asked.length === 1) {
-      for (const { operation, told } of asked) told.follow(alone(operation));
+      for (const each of asked) each.follow(alone(each.operation));
       return;
     }
     mark.relearnWhenDue(known);
     send(asked, known);
   }
 
-  function send(asked: readonly Asked[], known: Known): void {
+  function send(asked: readonly Asked<unknown>[], known: Known): void {
     const keys = [markKey];
     const texts: (string | undefined)[] = [];
     for (const { operation } of asked) {
@@ -84,42 +88,43 @@ export function createBatch(context: BatchContext): Batch {
       })
       .then(
         (answers) => {
-          for (let i = 0; i < asked.length; i++) settle(asked[i] as Asked, answers[i] as string, known);
+          for (let i = 0; i < asked.length; i++)
+            settle(asked[i] as Asked<unknown>, answers[i] as string, known);
         },
         (error: unknown) => {
-          for (const { told } of asked) told.failed(error);
+          for (const each of asked) each.failed(error);
         },
       );
   }
 
-  function settle({ operation, told }: Asked, answer: string, known: Known): void {
+  function settle(asked: Asked<unknown>, answer: string, known: Known): void {
     if (answer === OTHER_MARK) {
       mark.forget(known);
-      told.follow(alone(operation));
+      asked.follow(alone(asked.operation));
       return;
     }
     let meaning: unknown;
     try {
       if (answer.startsWith("!")) throw call.fault(replyError(answer.slice(1)));
-      meaning = operation.read(answer, known, backend);
+      meaning = asked.operation.read(answer, known, backend);
     } catch (error) {
-      told.failed(error);
+      asked.failed(error);
       return;
     }
-    told.answered(meaning);
+    asked.answered(meaning);
   }
 
   return {
     takes: ({ text }) =>
       text !== undefined && (crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN),
     add<T>(operation: Operation<T>): Promise<T> {
-      const told = new Told<T>();
+      const asked = new Asked(operation);
       if (collected.length === 0) atEndOfTurn(flush);
-      if (collected.push({ operation, told: told as Told<unknown> }) === BATCH_MAX) {
+      if (collected.push(asked as Asked<unknown>) === BATCH_MAX) {
         flush();
         overfull = true;
       }
-      return told;
+      return asked;
     },
     flush,
   };

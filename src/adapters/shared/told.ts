@@ -6,19 +6,26 @@ import type { Listener, PromptAnswer } from "../../backend.js";
 
 /** An answer that whoever made it gives once. */
 export class Told<T> implements PromptAnswer<T>, Listener<T> {
-  readonly [Symbol.toStringTag] = "Told";
   #listener: Listener<T> | undefined;
-  /** Once somebody wants a promise, or the answer came before anybody listened. */
+  /** What it came to, for those who want to know later. */
+  #settled: "answered" | "failed" | undefined;
+  #outcome: unknown;
   #promise: Promise<T> | undefined;
 
+  get [Symbol.toStringTag](): string {
+    return "Told";
+  }
+
   answered(answer: T): void {
-    if (this.#listener === undefined) this.#promise = Promise.resolve(answer);
-    else this.#listener.answered(answer);
+    this.#settled = "answered";
+    this.#outcome = answer;
+    this.#listener?.answered(answer);
   }
 
   failed(error: unknown): void {
-    if (this.#listener === undefined) this.#promise = Promise.reject<T>(error);
-    else this.#listener.failed(error);
+    this.#settled = "failed";
+    this.#outcome = error;
+    this.#listener?.failed(error);
   }
 
   /** Gives it when that comes. */
@@ -30,15 +37,16 @@ export class Told<T> implements PromptAnswer<T>, Listener<T> {
   }
 
   tell(listener: Listener<T>): void {
-    if (this.#promise === undefined && this.#listener === undefined) this.#listener = listener;
+    if (this.#settled === undefined && this.#listener === undefined) this.#listener = listener;
     else {
-      void this.#asPromise().then(
+      this.#asPromise().then(
         (answer) => listener.answered(answer),
         (error: unknown) => listener.failed(error),
       );
     }
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- it is a promise
   then<A = T, B = never>(
     onAnswer?: ((answer: T) => A | PromiseLike<A>) | null,
     onFault?: ((error: unknown) => B | PromiseLike<B>) | null,
@@ -55,18 +63,22 @@ export class Told<T> implements PromptAnswer<T>, Listener<T> {
   }
 
   #asPromise(): Promise<T> {
-    const before = this.#listener;
-    this.#promise ??= new Promise((resolve, reject) => {
-      this.#listener = {
-        answered(answer) {
-          before?.answered(answer);
-          resolve(answer);
-        },
-        failed(error) {
-          before?.failed(error);
-          reject(error instanceof Error ? error : new Error(String(error)));
-        },
-      };
+    this.#promise ??= new Promise((answered, failed) => {
+      const first = this.#listener;
+      if (this.#settled === "answered") answered(this.#outcome as T);
+      else if (this.#settled === "failed") failed(this.#outcome);
+      else {
+        this.#listener = {
+          answered(answer): void {
+            first?.answered(answer);
+            answered(answer);
+          },
+          failed(error): void {
+            first?.failed(error);
+            failed(error);
+          },
+        };
+      }
     });
     return this.#promise;
   }
