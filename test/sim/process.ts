@@ -63,6 +63,8 @@ interface SimTimer {
 export const EPOCH_MS = 1_800_000_000_000;
 const TIMER_MS_MIN = 1;
 const ZERO_MS_MAX = 1_000_000;
+/** Code that looks at its clocks so often in one instant asks again and again for ever, and time would never go on. */
+const LOOKS_AT_ONCE_MAX = 100_000;
 
 /** A process that starts now. */
 export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): SimProcess {
@@ -85,6 +87,8 @@ export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): 
   let timers = 0;
   let looksLeft = 0;
   let pauseMs = 0;
+  let lookedAtMs = 0;
+  let looksAtOnce = 0;
 
   const atMs = (): number => Math.max(kernel.nowMs, aheadUntilMs);
   const awakeMs = (): number => Math.max(atMs(), suspendedUntilMs) - sleptMs;
@@ -101,6 +105,15 @@ export function createSimProcess(kernel: Kernel, name: string, clocks: Clocks): 
   }
 
   function pauseHere(): void {
+    if (kernel.nowMs !== lookedAtMs) {
+      lookedAtMs = kernel.nowMs;
+      looksAtOnce = 0;
+    }
+    if (++looksAtOnce > LOOKS_AT_ONCE_MAX) {
+      throw new Error(
+        `${name} goes round in circles at ${lookedAtMs} ms: it looked at its clocks ${LOOKS_AT_ONCE_MAX} times`,
+      );
+    }
     if (looksLeft > 0 && --looksLeft === 0) {
       aheadUntilMs = atMs() + pauseMs;
       kernel.trace?.({
