@@ -272,7 +272,8 @@ class RunningAttempt implements Attempt, Question<AcquireReply> {
 
   #win(): void {
     const { links, system } = this.#quorum;
-    const { token, validUntil } = this.#round;
+    const round = this.#round;
+    const { token } = round;
     if (token === undefined) return;
     this.#won = true;
     for (const link of links) this.#confirm(link.index);
@@ -281,7 +282,7 @@ class RunningAttempt implements Attempt, Question<AcquireReply> {
       token,
       ttlMs: this.#request.ttlMs,
       wonAt: system.now(),
-      validUntil,
+      validUntil: round.validUntil,
       votes: () => this.#reports(),
     };
     this.#finish({ kind: "won", grant });

@@ -217,7 +217,14 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
     return { idleMs: dice.between(0, profile.refusedIdleMs ?? REFUSED_IDLE_MS), isBack: false };
   }
 
+  /** An error without a code is a fault of the code under test, which no refusal must hide. */
+  function coded(error: unknown): undefined {
+    if (!(error instanceof QuorumLockError)) kernel.fail(error);
+    return undefined;
+  }
+
   function refused(error: unknown): undefined {
+    coded(error);
     hintMs =
       error instanceof QuorumLockError && "retryAfterMs" in error
         ? (error.retryAfterMs as number | undefined)
@@ -264,6 +271,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       .adopt(handOver, { keepAlive: dice.chance(0.5) })
       .catch((error: unknown) => {
         if (error instanceof NoQuorumError) kernel.plan(process.atMs(), () => handOvers.push(handOver));
+        else coded(error);
       });
     return lease as HeldLease | undefined;
   }
@@ -292,7 +300,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       await sleep(dice.between(0, profile.stepMs ?? 10));
       if (dice.chance(0.4)) use(lease, record);
       if (dice.chance(profile.extends ?? 0.2)) {
-        await lease.extend(dice.chance(0.5) ? undefined : ttlMsMax).catch(() => undefined);
+        await lease.extend(dice.chance(0.5) ? undefined : ttlMsMax).catch(coded);
       }
     }
     use(lease, record);
@@ -326,7 +334,7 @@ function createWorker(surroundings: Surroundings, place: Workplace): () => Promi
       await hold(lease, record);
       recorder.over(record, process.atMs());
       if (profile.ending !== "graceful" && profile.calm !== true && dice.chance(HANDS_OVER)) {
-        const handOver = await lease.handOver().catch(() => undefined);
+        const handOver = await lease.handOver().catch(coded);
         // It travels: a process that was paused in the middle of code gives away later than the world's time is now.
         const travelMs = dice.between(0, 5);
         if (handOver !== undefined) kernel.plan(process.atMs() + travelMs, () => handOvers.push(handOver));

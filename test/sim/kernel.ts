@@ -24,6 +24,8 @@ export interface Kernel {
   dice(): Dice;
   /** Undefined when nobody asked for a trace, so that its text is not even made. */
   readonly trace: ((line: TraceLine) => void) | undefined;
+  /** Ends the world: what happened is a fault of the code, and none that it may have. */
+  fail(error: unknown): void;
   /** The stretch of time up to `endMs`, or until `stop` says so. */
   until(endMs: number, stop?: () => boolean): Stretch;
 }
@@ -52,14 +54,19 @@ export function createDice(seed: number): Dice {
 export function createKernel(seed: number, trace?: (line: TraceLine) => void): Kernel {
   const agenda = createAgenda();
   const seeds = seededRandom(seed);
+  let failure: { readonly error: unknown } | undefined;
   const kernel = {
     nowMs: 0,
     events: 0,
     plan: agenda.plan,
     dice: () => createDice(Math.floor(seeds() * 2 ** 48)),
     trace,
+    fail(error: unknown): void {
+      failure ??= { error };
+    },
     until(endMs: number, stop?: () => boolean): Stretch {
       return () => {
+        if (failure !== undefined) throw failure.error;
         if (stop?.() === true) return false;
         const next = agenda.takeUntil(endMs);
         if (next === undefined) {

@@ -116,7 +116,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: POLL,
         find: "validUntil: round.validUntil,",
-        put: "validUntil: after(system.now(), validityMs(ttlMs, quorum.clockBounds)),",
+        put: "validUntil: after(system.now(), validityMs(this.#request.ttlMs, this.#quorum.clockBounds)),",
       },
     ],
     seenBy: ["exclusion"],
@@ -183,19 +183,18 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: POLL,
-        find: "round = castRaise(round, link.index, vote);",
+        find: "this.#round = castRaise(this.#round, link.index, vote);",
         put:
-          'if (vote === "refused" && !link.asked?.has(owner)) {\n' +
-          "            (link.asked ??= new Set()).add(owner);\n" +
-          "            link.send((session) => session.acquire({ key, owner, ttlMs, proposal }), (reply) => {\n" +
-          '                if (reply.kind !== "granted") return onRaised(link, fence, "refused");\n' +
-          "                answers[link.index] = reply;\n" +
-          "                link.send((session) => session.raise({ key, owner, fence: reply.fence, token: round.token }),\n" +
-          '                    (raised) => onRaised(link, reply.fence, raised), () => onRaised(link, fence, "fault"));\n' +
-          '            }, () => onRaised(link, fence, "fault"));\n' +
-          "            return;\n" +
-          "        }\n" +
-          "        round = castRaise(round, link.index, vote);",
+          'if (vote === "refused" && !link.asked?.has(this.#claim.owner)) {\n' +
+          "            (link.asked ??= new Set()).add(this.#claim.owner);\n" +
+          "            link.send((session) => session.acquire(this.#asked), (reply) => {\n" +
+          '                if (reply.kind !== "granted") return this.#onRaised(link, fence, "refused");\n' +
+          "                this.#answers[link.index] = reply;\n" +
+          "                link.send((session) => session.raise({ ...this.#claim, fence: reply.fence, token: this.#round.token }),\n" +
+          '                    (raised) => this.#onRaised(link, reply.fence, raised), () => this.#onRaised(link, fence, "fault"));\n' +
+          '            }, () => this.#onRaised(link, fence, "fault"));\n' +
+          "            return;\n        }\n" +
+          "        this.#round = castRaise(this.#round, link.index, vote);",
       },
     ],
     seenBy: ["tokens"],
@@ -696,7 +695,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "what a lost attempt gives back does not name its ticket",
-    edits: [{ file: POLL, find: "abandoned ? undefined : ticketNow()", put: "undefined" }],
+    edits: [{ file: POLL, find: "this.#abandoned ? undefined : this.#ticketNow()", put: "undefined" }],
     seenBy: ["standstill"],
     profile: "outvoted",
     worlds: 400,
@@ -716,7 +715,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an attempt keeps its votes until silent backends answer",
-    edits: [{ file: POLL, find: "yieldWhenDue();\n                return;", put: "return;" }],
+    edits: [{ file: POLL, find: "this.#yieldWhenDue();\n                return;", put: "return;" }],
     seenBy: ["standstill"],
     profile: "outvoted",
     worlds: 400,
