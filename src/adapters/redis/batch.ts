@@ -13,7 +13,7 @@ export interface Operation<T> {
   readonly lock: string;
   /** Undefined where it is not touched. */
   readonly counter: string | undefined;
-  /** Only the last one may have line breaks in it, and does not travel with others then. */
+  /** Only the last one may have blanks or line breaks in it; with the latter it does not travel with others. */
   readonly args: readonly string[];
   /** What the answer means that the server gave under `known`. */
   read(answer: string, known: Known): T;
@@ -83,14 +83,13 @@ export function createBatch(context: BatchContext): Batch {
 
   function send(operations: readonly Operation<unknown>[], known: Known): Promise<Outcomes> {
     const keys = [markKey];
-    const lines: string[] = [];
+    let lines = "";
     for (const { kind, lock, counter, args } of operations) {
       keys.push(lock);
       if (counter !== undefined) keys.push(counter);
-      lines.push(BATCHED[kind]);
-      for (const arg of args) lines.push(arg);
+      lines += `${BATCHED[kind]}${args.length === 1 ? args[0] : args.join(" ")}\n`;
     }
-    const args = [known.mark, known.quarantinedUntil, `${lines.join("\n")}\n`];
+    const args = [known.mark, known.quarantinedUntil, lines];
     return call.run(script, keys, args, (reply) => {
       const answers = String(reply).split("\n");
       // Nobody may take the answer of another.

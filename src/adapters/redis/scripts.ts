@@ -3,7 +3,8 @@
  * and a counter `{p:KEY}:f` that outlives it; the server has one mark. Numbers are doubles in Lua, exact to 2^53.
  * Needs Redis 7 or Valkey: scripts that read TIME and write, and SET with GET.
  *
- * A lock may be a reservation, "r|ticket": no lock to anybody, held to all but one. The line `{p:KEY}:w` is a sorted set.
+ * A lock may be a reservation, "r|ticket": no lock to anybody, held to all but one. The line `{p:KEY}:w` is a sorted set. A fence that is
+ * written with a 0 in front is the same number, and says that somebody may stand in line: a release of any other lock looks at no line.
  *
  * Replies are one string, its first character the kind: g granted, h held, k kept for another in line, q quarantined, m another mark than the
  * client knows, r raised, e extended, c created anew, d released (deleted), n not owner or refused, x a counter that is broken, w a value that
@@ -46,8 +47,8 @@ export interface Scripts {
   readonly giveBack: Script;
   /**
    * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each, of what releases the
-   * lock only; ARGV mark quarantinedUntil, and one text with a line for the letter of each operation and one for each of its arguments, since
-   * every argument of its own costs both sides more than what is in it. A release acts under any mark. What one of them raises stays with
+   * lock only; ARGV mark quarantinedUntil, and one text with a line for each operation: its letter and its arguments, with a blank between two of them. Every
+   * argument of its own would cost both sides more than what is in it. A release acts under any mark. What one of them raises stays with
    * it (pcall): the others go on, and its answer is ! with the text of the error. Answers one text, a line for each. A replica, which
    * has written nothing then, says so instead: clients look for the master when they hear it.
    */
@@ -56,19 +57,32 @@ export interface Scripts {
   readonly lift: Script;
 }
 
-/** The letters by which a batch tells its operations apart. */
+/**
+ * The letters by which a batch tells its operations apart. In front of the last arguments of a line it expects two, which only the last may
+ * have blanks in it: the blanks here stand for those that an operation does not have.
+ */
 export const BATCHED = {
   acquire: "a",
   wait: "t",
-  raise: "r",
+  raise: "r ",
   extend: "e",
-  release: "x",
+  release: "x  ",
   giveBack: "b",
 } as const;
 
+/** What is called most, so that it is looked up once. */
+const LOCALS = `
+local call, find, byte = redis.call, string.find, string.byte`;
+
+/** Whether a lock is the owner's. Makes no text, of which Lua would compute the hash. */
+const IS_OF = `
+local function isOf(l, owner)
+  return l and find(l, owner, 1, true) == 1 and byte(l, #owner + 1) == 124
+end`;
+
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
-if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
+if KEYS[3] and call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
 
 /**
  * The end of the quarantine is the one that the mark states, in ms of this server's clock; 0 when there is none. The
@@ -78,15 +92,15 @@ const HEADER = `
 local micros
 local function now()
   if not micros then
-    local t = redis.call('TIME')
+    local t = call('TIME')
     micros = t[1] * 1000000 + t[2]
   end
   return micros
 end
-local function quarantine()
-  if ARGV[2] == '0' then return end
+local quarantined
+if ARGV[2] ~= '0' then
   local left = tonumber(ARGV[2]) - math.floor(now() / 1000)
-  if left > 0 then return 'q' .. left end
+  if left > 0 then quarantined = 'q' .. left end
 end`;
 
 /** A ticket stands in the line of a lock; both are advice. */
@@ -107,75 +121,78 @@ end`;
  */
 const acquireOne = ({ keepMs, skewMicros }: ScriptFigures): string => `
 local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
-  local waits = quarantine()
-  if waits then return waits end
-  local l = redis.call('GET', lock)
+  if quarantined then return quarantined end
+  local l = call('GET', lock)
   if l and l ~= 'r|' .. (ticket or '') then
-    local mine = owner .. '|'
-    if string.sub(l, 1, #mine) == mine then
+    if isOf(l, owner) then
       if ticket then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
-      return 'g' .. string.sub(l, #mine + 1)
+      return 'g' .. string.sub(l, #owner + 2)
     end
-    if not string.find(l, '|%d+$') then return 'w' end
-    if ticket then stand(lock, ticket, since, waitsMs) end
-    return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
+    local bar = find(l, '|%d+$')
+    if not bar then return 'w' end
+    if ticket then
+      stand(lock, ticket, since, waitsMs)
+      if byte(l, bar + 1) ~= 48 then
+        redis.pcall('SET', lock, string.sub(l, 1, bar) .. '0' .. string.sub(l, bar + 1), 'KEEPTTL')
+      end
+    end
+    return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. call('PTTL', lock)
   end
   if ticket and not l then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
   local p, at, fence = tonumber(proposal), now(), proposal
   if p < at - ${skewMicros} then p, fence = at - ${skewMicros}, nil
   elseif p > at + ${skewMicros} then p, fence = at + ${skewMicros}, nil end
   fence = fence or string.format('%.0f', p)
-  local old = redis.call('SET', counter, fence, 'PX', '${keepMs}', 'GET')
+  local old = call('SET', counter, fence, 'PX', '${keepMs}', 'GET')
   if old then
-    local f = string.find(old, '^%d+$') and tonumber(old)
+    local f = find(old, '^%d+$') and tonumber(old)
     if not f then
-      redis.call('SET', counter, old)
+      call('SET', counter, old)
       return 'x' .. old
     end
     if f >= 9007199254740990 then
-      redis.call('SET', counter, old, 'PX', '${keepMs}')
+      call('SET', counter, old, 'PX', '${keepMs}')
       return 'x' .. old
     end
     if f >= p then
       fence = string.format('%.0f', f + 1)
-      redis.call('SET', counter, fence, 'PX', '${keepMs}')
+      call('SET', counter, fence, 'PX', '${keepMs}')
     end
   end
-  redis.call('SET', lock, owner .. '|' .. fence, 'PX', ttl)
+  call('SET', lock, owner .. (ticket and '|0' or '|') .. fence, 'PX', ttl)
   return fence == proposal and 'g' or 'g' .. fence
 end`;
 
 /** Sets the counter to at least the token; a broken counter ends the operation with x. */
 const rememberOne = ({ keepMs }: ScriptFigures): string => `
 local function remember(counter, token)
-  local old = redis.call('GET', counter)
-  if old and not string.find(old, '^%d+$') then return 'x' .. old end
-  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', counter, '${keepMs}')
-  else redis.call('SET', counter, token, 'PX', '${keepMs}') end
+  local old = call('GET', counter)
+  if old and not find(old, '^%d+$') then return 'x' .. old end
+  if old and tonumber(old) >= tonumber(token) then call('PEXPIRE', counter, '${keepMs}')
+  else call('SET', counter, token, 'PX', '${keepMs}') end
 end`;
 
 const RAISE_ONE = `
 local function raise(lock, counter, token, ownerAndFence)
-  if redis.call('GET', lock) ~= ownerAndFence then return 'n' end
+  local l = call('GET', lock)
+  if not l or string.gsub(l, '|0(%d+)$', '|%1') ~= ownerAndFence then return 'n' end
   return remember(counter, token) or 'r'
 end`;
 
 const EXTEND_ONE = `
 local function extend(lock, counter, ttl, token, mayHeal, owner)
-  local l = redis.call('GET', lock)
-  local mine = owner .. '|'
-  if l and string.sub(l, 1, #mine) == mine then
+  local l = call('GET', lock)
+  if isOf(l, owner) then
     local broken = remember(counter, token)
     if broken then return broken end
-    if redis.call('PTTL', lock) < tonumber(ttl) then redis.call('PEXPIRE', lock, ttl) end
+    if call('PTTL', lock) < tonumber(ttl) then call('PEXPIRE', lock, ttl) end
     return 'e'
   end
-  local waits = quarantine()
-  if waits then return waits end
+  if quarantined then return quarantined end
   if l or mayHeal ~= '1' then return 'n' end
   local broken = remember(counter, token)
   if broken then return broken end
-  redis.call('SET', lock, mine .. redis.call('GET', counter), 'PX', ttl)
+  call('SET', lock, owner .. '|0' .. call('GET', counter), 'PX', ttl)
   return 'c'
 end`;
 
@@ -185,7 +202,7 @@ end`;
  * the line by pcall: where it is forbidden, foreign or out of memory, a lock is freed all the same.
  */
 const FREE_ONE = `
-local function call(ticket, inMs)
+local function wake(ticket, inMs)
   local id, channel = string.match(ticket, '^(%d+)|(.*)|0$')
   if channel then redis.pcall('PUBLISH', channel, id .. ' ' .. inMs) end
 end
@@ -193,95 +210,97 @@ local function free(lock)
   local line = string.sub(lock, 1, -2) .. 'w'
   local first = redis.pcall('ZPOPMIN', line)[1]
   if not first or redis.pcall('SET', lock, 'r|' .. first, 'PX', ${RESERVATION_MS}).err then
-    redis.call('DEL', lock)
+    call('DEL', lock)
     return
   end
-  call(first, 0)
+  wake(first, 0)
   local second = redis.pcall('ZRANGE', line, 0, 0)[1]
-  if second then call(second, ${RESERVATION_MS}) end
+  if second then wake(second, ${RESERVATION_MS}) end
 end`;
 
 /** Harmless under any mark, since an owner is used once. */
-const RELEASE_ONE = `${FREE_ONE}
+const RELEASE_ONE = `${IS_OF}${FREE_ONE}
 local function release(lock, owner, ticket, since, waitsMs)
-  local l = redis.call('GET', lock)
-  local mine = owner .. '|'
-  if not l or string.sub(l, 1, #mine) ~= mine then return 'n' end
+  local l = call('GET', lock)
+  if not isOf(l, owner) then return 'n' end
   if ticket then stand(lock, ticket, since, waitsMs) end
-  free(lock)
+  if ticket or byte(l, #owner + 2) == 48 then free(lock) else call('DEL', lock) end
   return 'd'
 end`;
 
+/** One pcall for all operations that go well: behind one that raised the next one is begun, with its own line and keys. */
 const BATCH_ALL = `
-local known = redis.call('GET', KEYS[1]) == ARGV[1]
-local keys, line = 1, string.gmatch(ARGV[3], '([^\\n]*)\\n')
-local function key()
-  keys = keys + 1
-  return KEYS[keys]
+local known = call('GET', KEYS[1]) == ARGV[1]
+local KEYS, match, keys, answers, count = KEYS, string.match, 1, {}, 0
+local lines = string.gmatch(ARGV[3], '(.)(%S*) (%S*) ([^\\n]*)\\n')
+local function run()
+  for letter, first, second, rest in lines do
+    local lock, counter, answer = KEYS[keys + 1], KEYS[keys + 2], 'm'
+    count = count + 1
+    if letter == 'x' then
+      keys = keys + 1
+      answer = release(lock, rest)
+    elseif letter == 'b' then
+      keys = keys + 1
+      local ticket, owner = match(rest, '^(%S+) (.*)$')
+      answer = release(lock, owner, ticket, first, second)
+    else
+      keys = keys + 2
+      if not known then
+      elseif letter == 'a' then
+        answer = acquire(lock, counter, first, second, rest)
+      elseif letter == 't' then
+        local since, waitsMs, ticket, owner = match(rest, '^(%S+) (%S+) (%S+) (.*)$')
+        answer = acquire(lock, counter, first, second, owner, ticket, since, waitsMs)
+      elseif letter == 'e' then
+        local mayHeal, owner = match(rest, '^(%S+) (.*)$')
+        answer = extend(lock, counter, first, second, mayHeal, owner)
+      else
+        answer = raise(lock, counter, second, rest)
+      end
+    end
+    if #answer > 1 and find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
+    answers[count] = answer
+  end
 end
-local function run(letter)
-  local lock = key()
-  if letter == 'x' then return release(lock, line()) end
-  if letter == 'b' then
-    local since, waitsMs, ticket, owner = line(), line(), line(), line()
-    return release(lock, owner, ticket, since, waitsMs)
-  end
-  local counter = key()
-  if letter == 'a' then
-    local ttl, proposal, owner = line(), line(), line()
-    return known and acquire(lock, counter, ttl, proposal, owner) or 'm'
-  end
-  if letter == 't' then
-    local ttl, proposal, since, waitsMs, ticket, owner = line(), line(), line(), line(), line(), line()
-    return known and acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs) or 'm'
-  end
-  if letter == 'e' then
-    local ttl, token, mayHeal, owner = line(), line(), line(), line()
-    return known and extend(lock, counter, ttl, token, mayHeal, owner) or 'm'
-  end
-  local token, ownerAndFence = line(), line()
-  return known and raise(lock, counter, token, ownerAndFence) or 'm'
-end
-local answers = {}
-for letter in line do
-  local ok, answer = pcall(run, letter)
-  if not ok then
-    local text = type(answer) == 'table' and answer.err or tostring(answer)
+repeat
+  local done, raised = pcall(run)
+  if not done then
+    local text = type(raised) == 'table' and raised.err or tostring(raised)
     if string.sub(text, 1, 8) == 'READONLY' then return {err = text} end
-    answer = '!' .. text
+    answers[count] = '!' .. string.gsub(text, '\\n', ' ')
   end
-  if string.find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
-  answers[#answers + 1] = answer
-end
+until done
 return table.concat(answers, '\\n')`;
 
 /** The scripts of a deployment. */
 export function scriptsFor(figures: ScriptFigures): Scripts {
-  const acquireAll = `${COMPARE_MARK}${HEADER}${STAND}${acquireOne(figures)}`;
+  const alone = `${LOCALS}${COMPARE_MARK}${HEADER}`;
+  const acquireAll = `${alone}${IS_OF}${STAND}${acquireOne(figures)}`;
   const remember = rememberOne(figures);
   return {
     acquire: script(`${acquireAll}
 return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5])`),
     wait: script(`${acquireAll}
 return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[8], ARGV[7], ARGV[5], ARGV[6])`),
-    raise: script(`${COMPARE_MARK}${HEADER}${remember}${RAISE_ONE}
+    raise: script(`${alone}${remember}${RAISE_ONE}
 return raise(KEYS[1], KEYS[2], ARGV[3], ARGV[4])`),
-    extend: script(`${COMPARE_MARK}${HEADER}${remember}${EXTEND_ONE}
+    extend: script(`${alone}${IS_OF}${remember}${EXTEND_ONE}
 return extend(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`),
-    release: script(`${RELEASE_ONE}
+    release: script(`${LOCALS}${RELEASE_ONE}
 return release(KEYS[1], ARGV[1])`),
-    giveBack: script(`${STAND}${RELEASE_ONE}
+    giveBack: script(`${LOCALS}${STAND}${RELEASE_ONE}
 return release(KEYS[1], ARGV[4], ARGV[3], ARGV[1], ARGV[2])`),
     batch: script(
-      `${HEADER}${STAND}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
+      `${LOCALS}${HEADER}${IS_OF}${STAND}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
     ),
-    lift: script(`${remember}
-return remember(KEYS[2], ARGV[1]) or redis.call('GET', KEYS[2])`),
+    lift: script(`${LOCALS}${remember}
+return remember(KEYS[2], ARGV[1]) or call('GET', KEYS[2])`),
   };
 }
 
 /** KEYS lock. What is no lock is not deleted. */
-export const FORCE_RELEASE: Script = script(`${FREE_ONE}
+export const FORCE_RELEASE: Script = script(`${LOCALS}${FREE_ONE}
 local l = redis.call('GET', KEYS[1])
 if not l or string.sub(l, 1, 2) == 'r|' then return '0' end
 if not string.find(l, '|%d+$') then return 'w' end
@@ -289,7 +308,7 @@ free(KEYS[1])
 return '1'`);
 
 /** KEYS lock; ARGV ticket. A reservation that is given up goes to the next in line. */
-export const LEAVE: Script = script(`${FREE_ONE}
+export const LEAVE: Script = script(`${LOCALS}${FREE_ONE}
 redis.pcall('ZREM', string.sub(KEYS[1], 1, -2) .. 'w', ARGV[1])
 if redis.call('GET', KEYS[1]) == 'r|' .. ARGV[1] then free(KEYS[1]) end
 return 1`);
