@@ -33,17 +33,17 @@ export interface ScriptFigures {
 
 /** The scripts that depend on the figures of the deployment, which stand in their text: nothing of it need be sent. */
 export interface Scripts {
-  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal owner|. */
   readonly acquire: Script;
-  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal since waitsMs ticket owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal since waitsMs ticket owner|. */
   readonly wait: Script;
   /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, token owner|fence. */
   readonly raise: Script;
-  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs token mayHeal owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs token mayHeal owner|. */
   readonly extend: Script;
-  /** KEYS lock; ARGV owner. */
+  /** KEYS lock; ARGV owner|. */
   readonly release: Script;
-  /** KEYS lock; ARGV since waitsMs ticket owner. As release, and the ticket is back in line before the next one is called. */
+  /** KEYS lock; ARGV since waitsMs ticket owner|. As release, and the ticket is back in line before the next one is called. */
   readonly giveBack: Script;
   /**
    * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each, of what releases the
@@ -57,28 +57,19 @@ export interface Scripts {
   readonly lift: Script;
 }
 
-/**
- * The letters by which a batch tells its operations apart. In front of the last arguments of a line it expects two, which only the last may
- * have blanks in it: the blanks here stand for those that an operation does not have.
- */
+/** The letters by which a batch tells its operations apart. */
 export const BATCHED = {
   acquire: "a",
   wait: "t",
-  raise: "r ",
+  raise: "r",
   extend: "e",
-  release: "x  ",
+  release: "x",
   giveBack: "b",
 } as const;
 
 /** What is called most, so that it is looked up once. */
 const LOCALS = `
-local call, find, byte = redis.call, string.find, string.byte`;
-
-/** Whether a lock is the owner's. Makes no text, of which Lua would compute the hash. */
-const IS_OF = `
-local function isOf(l, owner)
-  return l and find(l, owner, 1, true) == 1 and byte(l, #owner + 1) == 124
-end`;
+local call, find, sub = redis.call, string.find, string.sub`;
 
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
@@ -106,7 +97,7 @@ end`;
 /** A ticket stands in the line of a lock; both are advice. */
 const STAND = `
 local function stand(lock, ticket, since, waitsMs)
-  local line = string.sub(lock, 1, -2) .. 'w'
+  local line = sub(lock, 1, -2) .. 'w'
   redis.pcall('ZADD', line, since, ticket)
   if redis.pcall('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.pcall('PTTL', line) == -1 then
     redis.pcall('PEXPIRE', line, waitsMs)
@@ -117,35 +108,36 @@ end`;
  * A ticket for which the key was kept was taken out of the line then.
  *
  * The counter comes first, since a script that fails half-way is not undone. What is no number in its place is somebody
- * else's: it is put back, and must not expire. A fence that is the proposal need not be told.
+ * else's: it is put back, and must not expire. A fence that is the proposal need not be told. A text + 0 is its number, for half of what
+ * tonumber takes.
  */
 const acquireOne = ({ keepMs, skewMicros }: ScriptFigures): string => `
-local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
+local function acquire(lock, counter, ttl, proposal, mine, ticket, since, waitsMs)
   if quarantined then return quarantined end
   local l = call('GET', lock)
   if l and l ~= 'r|' .. (ticket or '') then
-    if isOf(l, owner) then
-      if ticket then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
-      return 'g' .. string.sub(l, #owner + 2)
+    if find(l, mine, 1, true) == 1 then
+      if ticket then redis.pcall('ZREM', sub(lock, 1, -2) .. 'w', ticket) end
+      return 'g' .. sub(l, #mine + 1)
     end
     local bar = find(l, '|%d+$')
     if not bar then return 'w' end
     if ticket then
       stand(lock, ticket, since, waitsMs)
-      if byte(l, bar + 1) ~= 48 then
-        redis.pcall('SET', lock, string.sub(l, 1, bar) .. '0' .. string.sub(l, bar + 1), 'KEEPTTL')
+      if sub(l, bar + 1, bar + 1) ~= '0' then
+        redis.pcall('SET', lock, sub(l, 1, bar) .. '0' .. sub(l, bar + 1), 'KEEPTTL')
       end
     end
-    return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. call('PTTL', lock)
+    return (sub(l, 1, 2) == 'r|' and 'k' or 'h') .. call('PTTL', lock)
   end
-  if ticket and not l then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
-  local p, at, fence = tonumber(proposal), now(), proposal
+  if ticket and not l then redis.pcall('ZREM', sub(lock, 1, -2) .. 'w', ticket) end
+  local p, at, fence = proposal + 0, now(), proposal
   if p < at - ${skewMicros} then p, fence = at - ${skewMicros}, nil
   elseif p > at + ${skewMicros} then p, fence = at + ${skewMicros}, nil end
   fence = fence or string.format('%.0f', p)
   local old = call('SET', counter, fence, 'PX', '${keepMs}', 'GET')
   if old then
-    local f = find(old, '^%d+$') and tonumber(old)
+    local f = find(old, '^%d+$') and old + 0
     if not f then
       call('SET', counter, old)
       return 'x' .. old
@@ -159,7 +151,7 @@ local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waits
       call('SET', counter, fence, 'PX', '${keepMs}')
     end
   end
-  call('SET', lock, owner .. (ticket and '|0' or '|') .. fence, 'PX', ttl)
+  call('SET', lock, mine .. (ticket and '0' or '') .. fence, 'PX', ttl)
   return fence == proposal and 'g' or 'g' .. fence
 end`;
 
@@ -180,9 +172,9 @@ local function raise(lock, counter, token, ownerAndFence)
 end`;
 
 const EXTEND_ONE = `
-local function extend(lock, counter, ttl, token, mayHeal, owner)
+local function extend(lock, counter, ttl, token, mayHeal, mine)
   local l = call('GET', lock)
-  if isOf(l, owner) then
+  if l and find(l, mine, 1, true) == 1 then
     local broken = remember(counter, token)
     if broken then return broken end
     if call('PTTL', lock) < tonumber(ttl) then call('PEXPIRE', lock, ttl) end
@@ -192,7 +184,7 @@ local function extend(lock, counter, ttl, token, mayHeal, owner)
   if l or mayHeal ~= '1' then return 'n' end
   local broken = remember(counter, token)
   if broken then return broken end
-  call('SET', lock, owner .. '|0' .. call('GET', counter), 'PX', ttl)
+  call('SET', lock, mine .. '0' .. call('GET', counter), 'PX', ttl)
   return 'c'
 end`;
 
@@ -207,7 +199,7 @@ local function wake(ticket, inMs)
   if channel then redis.pcall('PUBLISH', channel, id .. ' ' .. inMs) end
 end
 local function free(lock)
-  local line = string.sub(lock, 1, -2) .. 'w'
+  local line = sub(lock, 1, -2) .. 'w'
   local first = redis.pcall('ZPOPMIN', line)[1]
   if not first or redis.pcall('SET', lock, 'r|' .. first, 'PX', ${RESERVATION_MS}).err then
     call('DEL', lock)
@@ -219,56 +211,62 @@ local function free(lock)
 end`;
 
 /** Harmless under any mark, since an owner is used once. */
-const RELEASE_ONE = `${IS_OF}${FREE_ONE}
-local function release(lock, owner, ticket, since, waitsMs)
+const RELEASE_ONE = `${FREE_ONE}
+local function release(lock, mine, ticket, since, waitsMs)
   local l = call('GET', lock)
-  if not isOf(l, owner) then return 'n' end
+  if not l or find(l, mine, 1, true) ~= 1 then return 'n' end
   if ticket then stand(lock, ticket, since, waitsMs) end
-  if ticket or byte(l, #owner + 2) == 48 then free(lock) else call('DEL', lock) end
+  if ticket or sub(l, #mine + 1, #mine + 1) == '0' then free(lock) else call('DEL', lock) end
   return 'd'
 end`;
 
 /** One pcall for all operations that go well: behind one that raised the next one is begun, with its own line and keys. */
 const BATCH_ALL = `
 local known = call('GET', KEYS[1]) == ARGV[1]
-local KEYS, match, keys, answers, count = KEYS, string.match, 1, {}, 0
-local lines = string.gmatch(ARGV[3], '(.)(%S*) (%S*) ([^\\n]*)\\n')
+local KEYS, text, match = KEYS, ARGV[3], string.match
+local keys, at, answers, count = 1, 1, {}, 0
 local function run()
-  for letter, first, second, rest in lines do
+  local stop = find(text, '\\n', at, true)
+  while stop do
     local lock, counter, answer = KEYS[keys + 1], KEYS[keys + 2], 'm'
-    count = count + 1
+    local letter, from, to = sub(text, at, at), at + 1, stop - 1
+    at, count = stop + 1, count + 1
     if letter == 'x' then
       keys = keys + 1
-      answer = release(lock, rest)
+      answer = release(lock, sub(text, from, to))
     elseif letter == 'b' then
       keys = keys + 1
-      local ticket, owner = match(rest, '^(%S+) (.*)$')
-      answer = release(lock, owner, ticket, first, second)
+      local since, waitsMs, ticket, mine = match(sub(text, from, to), '^(%S+) (%S+) (%S+) (.*)$')
+      answer = release(lock, mine, ticket, since, waitsMs)
     else
       keys = keys + 2
       if not known then
       elseif letter == 'a' then
-        answer = acquire(lock, counter, first, second, rest)
+        local ttl, proposal, last = match(text, '^(%S+) (%S+) ()', from)
+        answer = acquire(lock, counter, ttl, proposal, sub(text, last, to))
       elseif letter == 't' then
-        local since, waitsMs, ticket, owner = match(rest, '^(%S+) (%S+) (%S+) (.*)$')
-        answer = acquire(lock, counter, first, second, owner, ticket, since, waitsMs)
+        local ttl, proposal, since, waitsMs, ticket, mine =
+          match(sub(text, from, to), '^(%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
+        answer = acquire(lock, counter, ttl, proposal, mine, ticket, since, waitsMs)
       elseif letter == 'e' then
-        local mayHeal, owner = match(rest, '^(%S+) (.*)$')
-        answer = extend(lock, counter, first, second, mayHeal, owner)
+        local ttl, token, mayHeal, mine = match(sub(text, from, to), '^(%S+) (%S+) (%S+) (.*)$')
+        answer = extend(lock, counter, ttl, token, mayHeal, mine)
       else
-        answer = raise(lock, counter, second, rest)
+        local token, ownerAndFence = match(sub(text, from, to), '^(%S+) (.*)$')
+        answer = raise(lock, counter, token, ownerAndFence)
       end
     end
     if #answer > 1 and find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
     answers[count] = answer
+    stop = find(text, '\\n', at, true)
   end
 end
 repeat
   local done, raised = pcall(run)
   if not done then
-    local text = type(raised) == 'table' and raised.err or tostring(raised)
-    if string.sub(text, 1, 8) == 'READONLY' then return {err = text} end
-    answers[count] = '!' .. string.gsub(text, '\\n', ' ')
+    local why = type(raised) == 'table' and raised.err or tostring(raised)
+    if sub(why, 1, 8) == 'READONLY' then return {err = why} end
+    answers[count] = '!' .. string.gsub(why, '\\n', ' ')
   end
 until done
 return table.concat(answers, '\\n')`;
@@ -276,7 +274,7 @@ return table.concat(answers, '\\n')`;
 /** The scripts of a deployment. */
 export function scriptsFor(figures: ScriptFigures): Scripts {
   const alone = `${LOCALS}${COMPARE_MARK}${HEADER}`;
-  const acquireAll = `${alone}${IS_OF}${STAND}${acquireOne(figures)}`;
+  const acquireAll = `${alone}${STAND}${acquireOne(figures)}`;
   const remember = rememberOne(figures);
   return {
     acquire: script(`${acquireAll}
@@ -285,14 +283,14 @@ return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5])`),
 return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[8], ARGV[7], ARGV[5], ARGV[6])`),
     raise: script(`${alone}${remember}${RAISE_ONE}
 return raise(KEYS[1], KEYS[2], ARGV[3], ARGV[4])`),
-    extend: script(`${alone}${IS_OF}${remember}${EXTEND_ONE}
+    extend: script(`${alone}${remember}${EXTEND_ONE}
 return extend(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`),
     release: script(`${LOCALS}${RELEASE_ONE}
 return release(KEYS[1], ARGV[1])`),
     giveBack: script(`${LOCALS}${STAND}${RELEASE_ONE}
 return release(KEYS[1], ARGV[4], ARGV[3], ARGV[1], ARGV[2])`),
     batch: script(
-      `${LOCALS}${HEADER}${IS_OF}${STAND}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
+      `${LOCALS}${HEADER}${STAND}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
     ),
     lift: script(`${LOCALS}${remember}
 return remember(KEYS[2], ARGV[1]) or call('GET', KEYS[2])`),
@@ -301,16 +299,16 @@ return remember(KEYS[2], ARGV[1]) or call('GET', KEYS[2])`),
 
 /** KEYS lock. What is no lock is not deleted. */
 export const FORCE_RELEASE: Script = script(`${LOCALS}${FREE_ONE}
-local l = redis.call('GET', KEYS[1])
-if not l or string.sub(l, 1, 2) == 'r|' then return '0' end
-if not string.find(l, '|%d+$') then return 'w' end
+local l = call('GET', KEYS[1])
+if not l or sub(l, 1, 2) == 'r|' then return '0' end
+if not find(l, '|%d+$') then return 'w' end
 free(KEYS[1])
 return '1'`);
 
 /** KEYS lock; ARGV ticket. A reservation that is given up goes to the next in line. */
 export const LEAVE: Script = script(`${LOCALS}${FREE_ONE}
-redis.pcall('ZREM', string.sub(KEYS[1], 1, -2) .. 'w', ARGV[1])
-if redis.call('GET', KEYS[1]) == 'r|' .. ARGV[1] then free(KEYS[1]) end
+redis.pcall('ZREM', sub(KEYS[1], 1, -2) .. 'w', ARGV[1])
+if call('GET', KEYS[1]) == 'r|' .. ARGV[1] then free(KEYS[1]) end
 return 1`);
 
 /** KEYS lock counter. */

@@ -169,13 +169,14 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   return {
     acquire({ key, owner, ttlMs, proposal, ticket }: AcquireRequest): Promise<AcquireReply> {
       const ttl = String(ttlMs);
+      const mine = ownedBy(owner);
       const proposed = proposal.toString();
       const inLine = standing(ticket);
       return run({
         kind: inLine === undefined ? "acquire" : "wait",
         lock: lockOf(key),
         counter: counterOf(key),
-        args: inLine === undefined ? [ttl, proposed, owner] : [ttl, proposed, ...inLine, owner],
+        args: inLine === undefined ? [ttl, proposed, mine] : [ttl, proposed, ...inLine, mine],
         read(reply, known): AcquireReply {
           const rest = reply.slice(1);
           const { identity } = known;
@@ -216,7 +217,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
         kind: "extend",
         lock: lockOf(key),
         counter: counterOf(key),
-        args: [String(ttlMs), token.toString(), mayHeal ? "1" : "0", owner],
+        args: [String(ttlMs), token.toString(), mayHeal ? "1" : "0", ownedBy(owner)],
         read(reply, known): ExtendReply {
           const { identity } = known;
           switch (reply[0]) {
@@ -241,7 +242,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
         kind: inLine === undefined ? "release" : "giveBack",
         lock: lockOf(key),
         counter: undefined,
-        args: inLine === undefined ? [owner] : [...inLine, owner],
+        args: inLine === undefined ? [ownedBy(owner)] : [...inLine, ownedBy(owner)],
         read: (reply): ReleaseReply => (reply === "d" ? "released" : "not-owner"),
       });
     },
@@ -350,6 +351,11 @@ const NO_MARK: Known = {
   identity: { serverId: "", incarnation: "" },
   serverMs: 0,
 };
+
+/** How a lock of the owner begins. */
+function ownedBy(owner: string): string {
+  return `${owner}|`;
+}
 
 /** Whether what lies in the place of a lock only keeps it for the next in line; see scripts.ts. */
 function isReservation(lock: string): boolean {
