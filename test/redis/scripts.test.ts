@@ -1,6 +1,7 @@
 /** The scripts against real servers: their cache, atomicity under contention, odd keys, and values that are not ours. */
 import { describe, expect } from "vitest";
 import { redis } from "../../src/adapters/redis.js";
+import type { BackendSession } from "../../src/backend.js";
 import { describeWithServer } from "../servers/needs.ts";
 import {
   acquire,
@@ -102,6 +103,139 @@ for (const name of SERVERS) {
         last = counter;
         expect(await first.forceRelease("k")).toBe(true);
       }
+    });
+  });
+}
+
+for (const name of SERVERS) {
+  await describeWithServer(name, "a lock and its line", (serverName) => {
+    const LOCK = "{ql:k}:l";
+    /** Tries with a ticket, in one call with others; tells the kind of the reply. */
+    async function waits(session: BackendSession, owner: string, id: string): Promise<string> {
+      const asked = {
+        ttlMs: 1_500,
+        proposal: proposal(),
+        ticket: { id, since: BigInt(id), waitsMs: 60_000 },
+      };
+      return (await amongOthers(session, () => session.acquire({ key: "k", owner, ...asked }))).kind;
+    }
+
+    /** The first two of a quiet session travel alone. */
+    async function amongOthers<T>(session: BackendSession, ask: () => Promise<T>): Promise<T> {
+      const before = ["a", "b"].map((key) => acquire(session, key));
+      const asked = ask();
+      await Promise.all([...before, acquire(session, "c")]);
+      return asked;
+    }
+
+    test("a release looks at no line where nobody came while the lock was held", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      const keys = Array.from({ length: 10 }, (_, i) => `k${i}`);
+      for (const key of keys) await grant(session, key);
+      expect((await acquire(session, "k0", { owner: BOB })).kind).toBe("held");
+      await redisServer.cli("CONFIG", "RESETSTAT");
+      for (const key of keys) expect(await session.release(key, ALICE)).toBe("released");
+      const together = keys.map((key) => grant(session, key));
+      await Promise.all(together);
+      await Promise.all(keys.map((key) => session.release(key, ALICE)));
+      const stats = String(await redisServer.cli("INFO", "commandstats"));
+      expect(stats).toContain("cmdstat_del:calls=20,");
+      expect(stats).not.toContain("cmdstat_z");
+    });
+
+    test("who stands in line is told of in the lock, which stays the same lock to everybody, and as long", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      const fence = await grant(session, "k", { ttlMs: 1_000 });
+      for (const id of ["11", "12"]) {
+        expect(await waits(session, BOB, id)).toBe("held");
+        expect(await redisServer.cli("GET", LOCK)).toBe(`${ALICE}|0${fence}`);
+      }
+      const left = Number(await redisServer.cli("PTTL", LOCK));
+      expect(left > 0 && left <= 1_000, `${left} ms left`).toBe(true);
+      expect((await session.inspect("k")).lock).toMatchObject({ owner: ALICE, fence });
+      expect(await acquire(session, "k")).toMatchObject({ kind: "granted", fence });
+      const raise = { key: "k", token: fence + 1n };
+      expect(await session.raise({ ...raise, owner: ALICE, fence })).toBe("raised");
+      expect(await session.raise({ ...raise, owner: ALICE, fence: fence + 1n })).toBe("refused");
+      expect(await session.raise({ ...raise, owner: BOB, fence })).toBe("refused");
+      const extend = { key: "k", ttlMs: 1_500, token: fence + 1n, mayHeal: false };
+      expect((await session.extend({ ...extend, owner: ALICE })).kind).toBe("extended");
+      expect((await session.extend({ ...extend, owner: BOB })).kind).toBe("not-owner");
+      expect(await session.release("k", BOB)).toBe("not-owner");
+      expect(await session.release("k", ALICE)).toBe("released");
+      expect(String(await redisServer.cli("GET", LOCK))).toMatch(/^r\|11\|/);
+    });
+
+    test("the next one is called by the release of whoever was called, alone or with others in a call", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      for (const how of [amongOthers, (_: unknown, ask: () => Promise<string>) => ask()]) {
+        await grant(session, "k");
+        for (const id of ["11", "12"]) await waits(session, id, id);
+        const release = async (owner: string): Promise<void> =>
+          expect(await how(session, () => session.release("k", owner))).toBe("released");
+        await release(ALICE);
+        expect(String(await redisServer.cli("GET", LOCK))).toMatch(/^r\|11\|/);
+        expect(await waits(session, "11", "11")).toBe("granted");
+        await release("11");
+        expect(String(await redisServer.cli("GET", LOCK))).toMatch(/^r\|12\|/);
+        expect(await waits(session, "12", "12")).toBe("granted");
+        await release("12");
+        expect(await redisServer.cli("EXISTS", LOCK, "{ql:k}:w")).toBe(0);
+      }
+    });
+
+    test("whoever stands in line while a lock ends is called by the release of what is healed, and of what was taken meanwhile once it asked again", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      const heal = { key: "k", owner: ALICE, ttlMs: 1_500, mayHeal: true };
+      const again = [
+        async (token: bigint) =>
+          expect((await session.extend({ ...heal, token })).kind, "healed").toBe("recreated"),
+        async () => {
+          await grant(session, "k");
+          expect(await waits(session, BOB, "11")).toBe("held");
+        },
+      ];
+      for (const take of again) {
+        const fence = await grant(session, "k");
+        expect(await waits(session, BOB, "11")).toBe("held");
+        // As an expiry does.
+        await redisServer.cli("DEL", LOCK);
+        await take(fence);
+        expect(await session.release("k", ALICE)).toBe("released");
+        expect(String(await redisServer.cli("GET", LOCK))).toMatch(/^r\|11\|/);
+        await redisServer.cli("DEL", LOCK, "{ql:k}:w");
+      }
+    });
+
+    test("a value that is no lock is not written to for whoever would wait, and neither is a reservation", async ({
+      server,
+      inService,
+    }) => {
+      const redisServer = await server({ server: serverName });
+      const session = await inService(redisServer);
+      await redisServer.cli("SET", LOCK, "hello|12 or so");
+      await expectFault(waits(session, BOB, "11"), "BACKEND_WRONG_TYPE");
+      expect(await redisServer.cli("GET", LOCK)).toBe("hello|12 or so");
+      const kept = "r|77|ql:i:00|0";
+      await redisServer.cli("SET", LOCK, kept);
+      expect(await waits(session, BOB, "11")).toBe("held");
+      expect(await redisServer.cli("GET", LOCK)).toBe(kept);
     });
   });
 }

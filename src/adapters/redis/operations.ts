@@ -22,8 +22,9 @@ export interface Operation<T> {
   readonly lock: string;
   /** Undefined where it is not touched. */
   readonly counter: string | undefined;
+  /** Only the last one may have blanks in it. */
   readonly args: readonly string[];
-  /** As a batch tells it: a line for its letter, and one for each argument; undefined where an argument has line breaks in it. */
+  /** As a batch tells it: a line with its letter and its arguments; undefined where there are line breaks in one. */
   readonly text: string | undefined;
   /** What the answer means that the server `backend` gave under `known`. */
   read(answer: string, known: Known, backend: string): T;
@@ -43,6 +44,7 @@ export function acquireOperation(
   }
   const { key, owner, ttlMs, proposal } = request;
   const begin = [String(ttlMs), proposal.toString()];
+  const mine = ownedBy(owner);
   const { lock, counter } = namesOf(ahead, key);
   const read = (answer: string, known: Known, backend: string): AcquireReply => {
     const rest = answer.slice(1);
@@ -63,8 +65,8 @@ export function acquireOperation(
     }
   };
   if (standing !== undefined)
-    return written("wait", { lock, counter, args: [...begin, ...standing, owner], read });
-  const operation = written("acquire", { lock, counter, args: [...begin, owner], read });
+    return written("wait", { lock, counter, args: [...begin, ...standing, mine], read });
+  const operation = written("acquire", { lock, counter, args: [...begin, mine], read });
   lastAcquire = { ahead, request, operation };
   return operation;
 }
@@ -85,7 +87,7 @@ export function raiseOperation(ahead: string, request: RaiseRequest): Operation<
 
 export function extendOperation(ahead: string, request: ExtendRequest): Operation<ExtendReply> {
   const { key, owner, ttlMs, token, mayHeal } = request;
-  const args = [String(ttlMs), token.toString(), mayHeal ? "1" : "0", owner];
+  const args = [String(ttlMs), token.toString(), mayHeal ? "1" : "0", ownedBy(owner)];
   return written("extend", {
     ...namesOf(ahead, key),
     args,
@@ -124,10 +126,20 @@ export function releaseOperation(
   }
   const { lock } = namesOf(ahead, key);
   if (standing !== undefined)
-    return written("giveBack", { lock, counter: undefined, args: [...standing, owner], read: released });
-  const operation = written("release", { lock, counter: undefined, args: [owner], read: released });
+    return written("giveBack", {
+      lock,
+      counter: undefined,
+      args: [...standing, ownedBy(owner)],
+      read: released,
+    });
+  const operation = written("release", { lock, counter: undefined, args: [ownedBy(owner)], read: released });
   lastRelease = { ahead, key, owner, operation };
   return operation;
+}
+
+/** How a lock of the owner begins. */
+function ownedBy(owner: string): string {
+  return `${owner}|`;
 }
 
 function released(answer: string): ReleaseReply {
@@ -157,7 +169,7 @@ function written<T>(
   { lock, counter, args, read }: Omit<Operation<T>, "kind" | "text">,
 ): Operation<T> {
   // Only an owner may have line breaks in it, and none that a locker makes has: it is the last one.
-  const text = args.at(-1)?.includes("\n") === true ? undefined : `${BATCHED[kind]}\n${args.join("\n")}\n`;
+  const text = args.at(-1)?.includes("\n") === true ? undefined : `${BATCHED[kind]}${args.join(" ")}\n`;
   return { kind, lock, counter, args, text, read };
 }
 

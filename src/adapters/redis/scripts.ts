@@ -3,7 +3,8 @@
  * and a counter `{p:KEY}:f` that outlives it; the server has one mark. Numbers are doubles in Lua, exact to 2^53.
  * Needs Redis 7 or Valkey: scripts that read TIME and write, and SET with GET.
  *
- * A lock may be a reservation, "r|ticket": no lock to anybody, held to all but one. The line `{p:KEY}:w` is a sorted set.
+ * A lock may be a reservation, "r|ticket": no lock to anybody, held to all but one. The line `{p:KEY}:w` is a sorted set. A fence that is
+ * written with a 0 in front is the same number, and says that somebody may stand in line: a release of any other lock looks at no line.
  *
  * Replies are one string, its first character the kind: g granted, h held, k kept for another in line, q quarantined, m another mark than the
  * client knows, r raised, e extended, c created anew, d released (deleted), n not owner or refused, x a counter that is broken, w a value that
@@ -32,22 +33,22 @@ export interface ScriptFigures {
 
 /** The scripts that depend on the figures of the deployment, which stand in their text: nothing of it need be sent. */
 export interface Scripts {
-  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal owner|. */
   readonly acquire: Script;
-  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal since waitsMs ticket owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs proposal since waitsMs ticket owner|. */
   readonly wait: Script;
   /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, token owner|fence. */
   readonly raise: Script;
-  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs token mayHeal owner. */
+  /** KEYS lock counter [mark]; ARGV mark quarantinedUntil, ttlMs token mayHeal owner|. */
   readonly extend: Script;
-  /** KEYS lock; ARGV owner. */
+  /** KEYS lock; ARGV owner|. */
   readonly release: Script;
-  /** KEYS lock; ARGV since waitsMs ticket owner. As release, and the ticket is back in line before the next one is called. */
+  /** KEYS lock; ARGV since waitsMs ticket owner|. As release, and the ticket is back in line before the next one is called. */
   readonly giveBack: Script;
   /**
    * Several operations in one call, each as it would be alone: KEYS mark, then lock and counter of each, of what releases the
-   * lock only; ARGV mark quarantinedUntil, and one text with a line for the letter of each operation and one for each of its arguments, since
-   * every argument of its own costs both sides more than what is in it. A release acts under any mark. What one of them raises stays with
+   * lock only; ARGV mark quarantinedUntil, and one text with a line for each operation: its letter and its arguments, with a blank between two of them. Every
+   * argument of its own would cost both sides more than what is in it. A release acts under any mark. What one of them raises stays with
    * it (pcall): the others go on, and its answer is ! with the text of the error. Answers one text, a line for each. A replica, which
    * has written nothing then, says so instead: clients look for the master when they hear it.
    */
@@ -66,9 +67,13 @@ export const BATCHED = {
   giveBack: "b",
 } as const;
 
+/** What is called most, so that it is looked up once. */
+const LOCALS = `
+local call, find, sub = redis.call, string.find, string.sub`;
+
 /** Every operation but release compares the mark that the client knows; Redis Cluster has none (two keys). */
 const COMPARE_MARK = `
-if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
+if KEYS[3] and call('GET', KEYS[3]) ~= ARGV[1] then return 'm' end`;
 
 /**
  * The end of the quarantine is the one that the mark states, in ms of this server's clock; 0 when there is none. The
@@ -78,21 +83,21 @@ const HEADER = `
 local micros
 local function now()
   if not micros then
-    local t = redis.call('TIME')
+    local t = call('TIME')
     micros = t[1] * 1000000 + t[2]
   end
   return micros
 end
-local function quarantine()
-  if ARGV[2] == '0' then return end
+local quarantined
+if ARGV[2] ~= '0' then
   local left = tonumber(ARGV[2]) - math.floor(now() / 1000)
-  if left > 0 then return 'q' .. left end
+  if left > 0 then quarantined = 'q' .. left end
 end`;
 
 /** A ticket stands in the line of a lock; both are advice. */
 const STAND = `
 local function stand(lock, ticket, since, waitsMs)
-  local line = string.sub(lock, 1, -2) .. 'w'
+  local line = sub(lock, 1, -2) .. 'w'
   redis.pcall('ZADD', line, since, ticket)
   if redis.pcall('PEXPIRE', line, waitsMs, 'GT') == 0 and redis.pcall('PTTL', line) == -1 then
     redis.pcall('PEXPIRE', line, waitsMs)
@@ -103,79 +108,83 @@ end`;
  * A ticket for which the key was kept was taken out of the line then.
  *
  * The counter comes first, since a script that fails half-way is not undone. What is no number in its place is somebody
- * else's: it is put back, and must not expire. A fence that is the proposal need not be told.
+ * else's: it is put back, and must not expire. A fence that is the proposal need not be told. A text + 0 is its number, for half of what
+ * tonumber takes.
  */
 const acquireOne = ({ keepMs, skewMicros }: ScriptFigures): string => `
-local function acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs)
-  local waits = quarantine()
-  if waits then return waits end
-  local l = redis.call('GET', lock)
+local function acquire(lock, counter, ttl, proposal, mine, ticket, since, waitsMs)
+  if quarantined then return quarantined end
+  local l = call('GET', lock)
   if l and l ~= 'r|' .. (ticket or '') then
-    local mine = owner .. '|'
-    if string.sub(l, 1, #mine) == mine then
-      if ticket then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
-      return 'g' .. string.sub(l, #mine + 1)
+    if find(l, mine, 1, true) == 1 then
+      if ticket then redis.pcall('ZREM', sub(lock, 1, -2) .. 'w', ticket) end
+      return 'g' .. sub(l, #mine + 1)
     end
-    if not string.find(l, '|%d+$') then return 'w' end
-    if ticket then stand(lock, ticket, since, waitsMs) end
-    return (string.sub(l, 1, 2) == 'r|' and 'k' or 'h') .. redis.call('PTTL', lock)
+    local bar = find(l, '|%d+$')
+    if not bar then return 'w' end
+    if ticket then
+      stand(lock, ticket, since, waitsMs)
+      if sub(l, bar + 1, bar + 1) ~= '0' then
+        redis.pcall('SET', lock, sub(l, 1, bar) .. '0' .. sub(l, bar + 1), 'KEEPTTL')
+      end
+    end
+    return (sub(l, 1, 2) == 'r|' and 'k' or 'h') .. call('PTTL', lock)
   end
-  if ticket and not l then redis.pcall('ZREM', string.sub(lock, 1, -2) .. 'w', ticket) end
-  local p, at, fence = tonumber(proposal), now(), proposal
+  if ticket and not l then redis.pcall('ZREM', sub(lock, 1, -2) .. 'w', ticket) end
+  local p, at, fence = proposal + 0, now(), proposal
   if p < at - ${skewMicros} then p, fence = at - ${skewMicros}, nil
   elseif p > at + ${skewMicros} then p, fence = at + ${skewMicros}, nil end
   fence = fence or string.format('%.0f', p)
-  local old = redis.call('SET', counter, fence, 'PX', '${keepMs}', 'GET')
+  local old = call('SET', counter, fence, 'PX', '${keepMs}', 'GET')
   if old then
-    local f = string.find(old, '^%d+$') and tonumber(old)
+    local f = find(old, '^%d+$') and old + 0
     if not f then
-      redis.call('SET', counter, old)
+      call('SET', counter, old)
       return 'x' .. old
     end
     if f >= 9007199254740990 then
-      redis.call('SET', counter, old, 'PX', '${keepMs}')
+      call('SET', counter, old, 'PX', '${keepMs}')
       return 'x' .. old
     end
     if f >= p then
       fence = string.format('%.0f', f + 1)
-      redis.call('SET', counter, fence, 'PX', '${keepMs}')
+      call('SET', counter, fence, 'PX', '${keepMs}')
     end
   end
-  redis.call('SET', lock, owner .. '|' .. fence, 'PX', ttl)
+  call('SET', lock, mine .. (ticket and '0' or '') .. fence, 'PX', ttl)
   return fence == proposal and 'g' or 'g' .. fence
 end`;
 
 /** Sets the counter to at least the token; a broken counter ends the operation with x. */
 const rememberOne = ({ keepMs }: ScriptFigures): string => `
 local function remember(counter, token)
-  local old = redis.call('GET', counter)
-  if old and not string.find(old, '^%d+$') then return 'x' .. old end
-  if old and tonumber(old) >= tonumber(token) then redis.call('PEXPIRE', counter, '${keepMs}')
-  else redis.call('SET', counter, token, 'PX', '${keepMs}') end
+  local old = call('GET', counter)
+  if old and not find(old, '^%d+$') then return 'x' .. old end
+  if old and tonumber(old) >= tonumber(token) then call('PEXPIRE', counter, '${keepMs}')
+  else call('SET', counter, token, 'PX', '${keepMs}') end
 end`;
 
 const RAISE_ONE = `
 local function raise(lock, counter, token, ownerAndFence)
-  if redis.call('GET', lock) ~= ownerAndFence then return 'n' end
+  local l = call('GET', lock)
+  if not l or string.gsub(l, '|0(%d+)$', '|%1') ~= ownerAndFence then return 'n' end
   return remember(counter, token) or 'r'
 end`;
 
 const EXTEND_ONE = `
-local function extend(lock, counter, ttl, token, mayHeal, owner)
-  local l = redis.call('GET', lock)
-  local mine = owner .. '|'
-  if l and string.sub(l, 1, #mine) == mine then
+local function extend(lock, counter, ttl, token, mayHeal, mine)
+  local l = call('GET', lock)
+  if l and find(l, mine, 1, true) == 1 then
     local broken = remember(counter, token)
     if broken then return broken end
-    if redis.call('PTTL', lock) < tonumber(ttl) then redis.call('PEXPIRE', lock, ttl) end
+    if call('PTTL', lock) < tonumber(ttl) then call('PEXPIRE', lock, ttl) end
     return 'e'
   end
-  local waits = quarantine()
-  if waits then return waits end
+  if quarantined then return quarantined end
   if l or mayHeal ~= '1' then return 'n' end
   local broken = remember(counter, token)
   if broken then return broken end
-  redis.call('SET', lock, mine .. redis.call('GET', counter), 'PX', ttl)
+  call('SET', lock, mine .. '0' .. call('GET', counter), 'PX', ttl)
   return 'c'
 end`;
 
@@ -185,113 +194,121 @@ end`;
  * the line by pcall: where it is forbidden, foreign or out of memory, a lock is freed all the same.
  */
 const FREE_ONE = `
-local function call(ticket, inMs)
+local function wake(ticket, inMs)
   local id, channel = string.match(ticket, '^(%d+)|(.*)|0$')
   if channel then redis.pcall('PUBLISH', channel, id .. ' ' .. inMs) end
 end
 local function free(lock)
-  local line = string.sub(lock, 1, -2) .. 'w'
+  local line = sub(lock, 1, -2) .. 'w'
   local first = redis.pcall('ZPOPMIN', line)[1]
   if not first or redis.pcall('SET', lock, 'r|' .. first, 'PX', ${RESERVATION_MS}).err then
-    redis.call('DEL', lock)
+    call('DEL', lock)
     return
   end
-  call(first, 0)
+  wake(first, 0)
   local second = redis.pcall('ZRANGE', line, 0, 0)[1]
-  if second then call(second, ${RESERVATION_MS}) end
+  if second then wake(second, ${RESERVATION_MS}) end
 end`;
 
 /** Harmless under any mark, since an owner is used once. */
 const RELEASE_ONE = `${FREE_ONE}
-local function release(lock, owner, ticket, since, waitsMs)
-  local l = redis.call('GET', lock)
-  local mine = owner .. '|'
-  if not l or string.sub(l, 1, #mine) ~= mine then return 'n' end
+local function release(lock, mine, ticket, since, waitsMs)
+  local l = call('GET', lock)
+  if not l or find(l, mine, 1, true) ~= 1 then return 'n' end
   if ticket then stand(lock, ticket, since, waitsMs) end
-  free(lock)
+  if ticket or sub(l, #mine + 1, #mine + 1) == '0' then free(lock) else call('DEL', lock) end
   return 'd'
 end`;
 
+/** One pcall for all operations that go well: behind one that raised the next one is begun, with its own line and keys. */
 const BATCH_ALL = `
-local known = redis.call('GET', KEYS[1]) == ARGV[1]
-local keys, line = 1, string.gmatch(ARGV[3], '([^\\n]*)\\n')
-local function key()
-  keys = keys + 1
-  return KEYS[keys]
+local known = call('GET', KEYS[1]) == ARGV[1]
+local KEYS, text, match = KEYS, ARGV[3], string.match
+local keys, at, answers, count = 1, 1, {}, 0
+local function run()
+  local stop = find(text, '\\n', at, true)
+  while stop do
+    local lock, counter, answer = KEYS[keys + 1], KEYS[keys + 2], 'm'
+    local letter, from, to = sub(text, at, at), at + 1, stop - 1
+    at, count = stop + 1, count + 1
+    if letter == 'x' then
+      keys = keys + 1
+      answer = release(lock, sub(text, from, to))
+    elseif letter == 'b' then
+      keys = keys + 1
+      local since, waitsMs, ticket, mine = match(sub(text, from, to), '^(%S+) (%S+) (%S+) (.*)$')
+      answer = release(lock, mine, ticket, since, waitsMs)
+    else
+      keys = keys + 2
+      if not known then
+      elseif letter == 'a' then
+        local ttl, proposal, last = match(text, '^(%S+) (%S+) ()', from)
+        answer = acquire(lock, counter, ttl, proposal, sub(text, last, to))
+      elseif letter == 't' then
+        local ttl, proposal, since, waitsMs, ticket, mine =
+          match(sub(text, from, to), '^(%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
+        answer = acquire(lock, counter, ttl, proposal, mine, ticket, since, waitsMs)
+      elseif letter == 'e' then
+        local ttl, token, mayHeal, mine = match(sub(text, from, to), '^(%S+) (%S+) (%S+) (.*)$')
+        answer = extend(lock, counter, ttl, token, mayHeal, mine)
+      else
+        local token, ownerAndFence = match(sub(text, from, to), '^(%S+) (.*)$')
+        answer = raise(lock, counter, token, ownerAndFence)
+      end
+    end
+    if #answer > 1 and find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
+    answers[count] = answer
+    stop = find(text, '\\n', at, true)
+  end
 end
-local function run(letter)
-  local lock = key()
-  if letter == 'x' then return release(lock, line()) end
-  if letter == 'b' then
-    local since, waitsMs, ticket, owner = line(), line(), line(), line()
-    return release(lock, owner, ticket, since, waitsMs)
+repeat
+  local done, raised = pcall(run)
+  if not done then
+    local why = type(raised) == 'table' and raised.err or tostring(raised)
+    if sub(why, 1, 8) == 'READONLY' then return {err = why} end
+    answers[count] = '!' .. string.gsub(why, '\\n', ' ')
   end
-  local counter = key()
-  if letter == 'a' then
-    local ttl, proposal, owner = line(), line(), line()
-    return known and acquire(lock, counter, ttl, proposal, owner) or 'm'
-  end
-  if letter == 't' then
-    local ttl, proposal, since, waitsMs, ticket, owner = line(), line(), line(), line(), line(), line()
-    return known and acquire(lock, counter, ttl, proposal, owner, ticket, since, waitsMs) or 'm'
-  end
-  if letter == 'e' then
-    local ttl, token, mayHeal, owner = line(), line(), line(), line()
-    return known and extend(lock, counter, ttl, token, mayHeal, owner) or 'm'
-  end
-  local token, ownerAndFence = line(), line()
-  return known and raise(lock, counter, token, ownerAndFence) or 'm'
-end
-local answers = {}
-for letter in line do
-  local ok, answer = pcall(run, letter)
-  if not ok then
-    local text = type(answer) == 'table' and answer.err or tostring(answer)
-    if string.sub(text, 1, 8) == 'READONLY' then return {err = text} end
-    answer = '!' .. text
-  end
-  if string.find(answer, '\\n', 1, true) then answer = string.gsub(answer, '\\n', ' ') end
-  answers[#answers + 1] = answer
-end
+until done
 return table.concat(answers, '\\n')`;
 
 /** The scripts of a deployment. */
 export function scriptsFor(figures: ScriptFigures): Scripts {
-  const acquireAll = `${COMPARE_MARK}${HEADER}${STAND}${acquireOne(figures)}`;
+  const alone = `${LOCALS}${COMPARE_MARK}${HEADER}`;
+  const acquireAll = `${alone}${STAND}${acquireOne(figures)}`;
   const remember = rememberOne(figures);
   return {
     acquire: script(`${acquireAll}
 return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5])`),
     wait: script(`${acquireAll}
 return acquire(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[8], ARGV[7], ARGV[5], ARGV[6])`),
-    raise: script(`${COMPARE_MARK}${HEADER}${remember}${RAISE_ONE}
+    raise: script(`${alone}${remember}${RAISE_ONE}
 return raise(KEYS[1], KEYS[2], ARGV[3], ARGV[4])`),
-    extend: script(`${COMPARE_MARK}${HEADER}${remember}${EXTEND_ONE}
+    extend: script(`${alone}${remember}${EXTEND_ONE}
 return extend(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`),
-    release: script(`${RELEASE_ONE}
+    release: script(`${LOCALS}${RELEASE_ONE}
 return release(KEYS[1], ARGV[1])`),
-    giveBack: script(`${STAND}${RELEASE_ONE}
+    giveBack: script(`${LOCALS}${STAND}${RELEASE_ONE}
 return release(KEYS[1], ARGV[4], ARGV[3], ARGV[1], ARGV[2])`),
     batch: script(
-      `${HEADER}${STAND}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
+      `${LOCALS}${HEADER}${STAND}${acquireOne(figures)}${remember}${RAISE_ONE}${EXTEND_ONE}${RELEASE_ONE}${BATCH_ALL}`,
     ),
-    lift: script(`${remember}
-return remember(KEYS[2], ARGV[1]) or redis.call('GET', KEYS[2])`),
+    lift: script(`${LOCALS}${remember}
+return remember(KEYS[2], ARGV[1]) or call('GET', KEYS[2])`),
   };
 }
 
 /** KEYS lock. What is no lock is not deleted. */
-export const FORCE_RELEASE: Script = script(`${FREE_ONE}
-local l = redis.call('GET', KEYS[1])
-if not l or string.sub(l, 1, 2) == 'r|' then return '0' end
-if not string.find(l, '|%d+$') then return 'w' end
+export const FORCE_RELEASE: Script = script(`${LOCALS}${FREE_ONE}
+local l = call('GET', KEYS[1])
+if not l or sub(l, 1, 2) == 'r|' then return '0' end
+if not find(l, '|%d+$') then return 'w' end
 free(KEYS[1])
 return '1'`);
 
 /** KEYS lock; ARGV ticket. A reservation that is given up goes to the next in line. */
-export const LEAVE: Script = script(`${FREE_ONE}
-redis.pcall('ZREM', string.sub(KEYS[1], 1, -2) .. 'w', ARGV[1])
-if redis.call('GET', KEYS[1]) == 'r|' .. ARGV[1] then free(KEYS[1]) end
+export const LEAVE: Script = script(`${LOCALS}${FREE_ONE}
+redis.pcall('ZREM', sub(KEYS[1], 1, -2) .. 'w', ARGV[1])
+if call('GET', KEYS[1]) == 'r|' .. ARGV[1] then free(KEYS[1]) end
 return 1`);
 
 /** KEYS lock counter. */
