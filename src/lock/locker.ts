@@ -178,11 +178,14 @@ class QuorumLocker implements Locker {
   readonly #leases: Leases;
   readonly #operator: Operator;
   readonly #closing = createInterruption();
+  /** The options of an acquire that names none. */
+  readonly #usual: ResolvedAcquire;
   #closed: Promise<void> | undefined;
 
   constructor(parts: Parts) {
     const { resolved, system, quorum, reporter } = parts;
     this.#parts = parts;
+    this.#usual = resolveAcquire({}, resolved, { keepAlive: false });
     this.#leases = createLeases(parts);
     this.#operator = createOperator({ quorum, closing: this.#closing, reporter, resolved });
     this.#acquiring = {
@@ -198,9 +201,12 @@ class QuorumLocker implements Locker {
     };
   }
 
-  async acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
+  async acquire(key: string, options?: AcquireOptions): Promise<Lease> {
     checkKey(key);
-    const resolved = resolveAcquire(options, this.#parts.resolved, { keepAlive: false });
+    const resolved =
+      options === undefined
+        ? this.#usual
+        : resolveAcquire(options, this.#parts.resolved, { keepAlive: false });
     return this.#hold(await acquireGrant(this.#acquiring, key, resolved), resolved);
   }
 

@@ -107,16 +107,16 @@ export function releaseEverywhere(
   deadlineMs: number,
   onOutcome?: (outcome: ReleaseOutcome) => void,
 ): Promise<ReleaseOutcome> {
-  return new Promise((resolve) => {
-    const settle =
-      onOutcome === undefined
-        ? resolve
-        : (outcome: ReleaseOutcome): void => {
-            onOutcome(outcome);
-            resolve(outcome);
-          };
-    new RunningRelease(quorum, claim, settle).start(deadlineMs);
-  });
+  return new Promise((resolve) =>
+    new RunningRelease(quorum, claim, { resolve, onOutcome }).start(deadlineMs),
+  );
+}
+
+/** Who hears of the outcome of a release. */
+interface Hearers {
+  readonly resolve: (outcome: ReleaseOutcome) => void;
+  /** Ahead of the other one. */
+  readonly onOutcome: ((outcome: ReleaseOutcome) => void) | undefined;
 }
 
 /** Of which a busy locker has very many, as of attempts. */
@@ -124,16 +124,16 @@ class RunningRelease implements Question<ReleaseReply> {
   readonly #quorum: Quorum;
   readonly #claim: Claim;
   /** Undefined once the outcome is known. */
-  #resolve: ((outcome: ReleaseOutcome) => void) | undefined;
+  #hearers: Hearers | undefined;
   #timer: Timer | undefined;
   #released = 0;
   #denied = 0;
   #pending: number;
 
-  constructor(quorum: Quorum, claim: Claim, resolve: (outcome: ReleaseOutcome) => void) {
+  constructor(quorum: Quorum, claim: Claim, hearers: Hearers) {
     this.#quorum = quorum;
     this.#claim = claim;
-    this.#resolve = resolve;
+    this.#hearers = hearers;
     this.#pending = quorum.links.length;
   }
 
@@ -174,9 +174,11 @@ class RunningRelease implements Question<ReleaseReply> {
   }
 
   #settle(outcome: ReleaseOutcome): void {
-    if (this.#resolve === undefined) return;
+    const hearers = this.#hearers;
+    if (hearers === undefined) return;
+    this.#hearers = undefined;
     if (this.#timer !== undefined) this.#quorum.system.cancelTimer(this.#timer);
-    this.#resolve(outcome);
-    this.#resolve = undefined;
+    hearers.onOutcome?.(outcome);
+    hearers.resolve(outcome);
   }
 }

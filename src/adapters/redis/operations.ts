@@ -169,8 +169,15 @@ function written<T>(
   { lock, counter, args, read }: Omit<Operation<T>, "kind" | "text">,
 ): Operation<T> {
   // Only an owner may have line breaks in it, and none that a locker makes has: it is the last one.
-  const text = args.at(-1)?.includes("\n") === true ? undefined : `${BATCHED[kind]}${args.join(" ")}\n`;
+  const text = args.at(-1)?.includes("\n") === true ? undefined : lineOf(BATCHED[kind], args);
   return { kind, lock, counter, args, text, read };
+}
+
+/** As `args.join(" ")`, which is a call out of compiled code. */
+function lineOf(letter: string, args: readonly string[]): string {
+  let line = letter + args[0];
+  for (let i = 1; i < args.length; i++) line += ` ${args[i]}`;
+  return `${line}\n`;
 }
 
 /** The server has a new memory, and does not vote yet. */
