@@ -3,7 +3,7 @@ import type { BackendSession, StatusReply } from "../backend.js";
 import { elapsedMs } from "../engine/time.js";
 import { ClosedError, type BackendError } from "../errors.js";
 import { sameServer } from "./contact.js";
-import { startDeadline } from "./deadline.js";
+import { Deadline } from "./deadline.js";
 import type { Link } from "./link.js";
 import { timeout, type Quorum } from "./poll.js";
 import type { Interruption } from "./waiting.js";
@@ -34,7 +34,7 @@ export function ask<T>(
       return;
     }
     const sentAt = system.now();
-    const deadline = startDeadline(system, { since: sentAt, deadlineMs }, giveUp);
+    const deadline = new Deadline(system, { since: sentAt, deadlineMs }, giveUp);
     const stop = closing.listen(() => {
       deadline.cancel();
       reject(new ClosedError());

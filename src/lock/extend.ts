@@ -11,7 +11,7 @@ import {
 import { elapsedMs, type Instant } from "../engine/time.js";
 import { requestDeadlineMs } from "../engine/schedule.js";
 import type { BackendError, VoteReport } from "../errors.js";
-import { startDeadline } from "./deadline.js";
+import { Deadline } from "./deadline.js";
 import type { Link } from "./link.js";
 import { report, timeout, type Quorum } from "./poll.js";
 import { confirmation, confirmed, grantedLate, releaseDebt, type Claim } from "./release.js";
@@ -115,7 +115,7 @@ export function extendEverywhere(quorum: Quorum, request: ExtensionRequest): Pro
     }
 
     const deadlineMs = requestDeadlineMs(ttlMs);
-    const deadline = startDeadline(system, { since: sentAt, deadlineMs }, giveUpNow);
+    const deadline = new Deadline(system, { since: sentAt, deadlineMs }, giveUpNow);
 
     function giveUpNow(): void {
       for (const link of links) {

@@ -255,9 +255,11 @@ class QuorumLease implements HeldLease {
 
   #releaseNow(): Promise<ReleaseOutcome> {
     const { quorum, system, reporter } = this.#context;
-    return releaseEverywhere(quorum, this.#claim, requestDeadlineMs(this.#ttlMs), (outcome) =>
-      reporter.emit("released", () => this.#event({ outcome, heldMs: elapsedMs(this.#wonAt, system.now()) })),
-    );
+    // Told behind a promise of the caller's: whoever hears of it is in the caller's asynchronous context.
+    return releaseEverywhere(quorum, this.#claim, requestDeadlineMs(this.#ttlMs)).then((outcome) => {
+      reporter.emit("released", () => this.#event({ outcome, heldMs: elapsedMs(this.#wonAt, system.now()) }));
+      return outcome;
+    });
   }
 
   async handOver(): Promise<HandOver> {

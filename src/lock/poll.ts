@@ -21,7 +21,7 @@ import { after, elapsedMs, type Instant, type System, type Timer } from "../engi
 import { validityMs, type ClockBounds } from "../engine/validity.js";
 import { BackendError, type QuorumLockError, type VoteReport } from "../errors.js";
 import type { Contact } from "./contact.js";
-import { READ_MS, startDeadline, type Deadline } from "./deadline.js";
+import { Deadline, READ_MS } from "./deadline.js";
 import type { Link, Question } from "./link.js";
 import { listOf } from "./list-of.js";
 import { confirmed, createClaim, grantedLate, releaseDebt, releaseDenied, type Claim } from "./release.js";
@@ -135,7 +135,7 @@ class RunningAttempt implements Attempt, Question<AcquireReply> {
     const { links, system } = this.#quorum;
     for (const link of links) link.ask(this);
     const { deadlineMs } = this.#request;
-    this.#deadline = startDeadline(system, { since: this.#startedAt, deadlineMs }, () => this.#giveUpNow());
+    this.#deadline = new Deadline(system, { since: this.#startedAt, deadlineMs }, () => this.#giveUpNow());
   }
 
   abandon(): void {

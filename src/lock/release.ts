@@ -101,22 +101,8 @@ export function releaseDenied(system: System, claim: Claim, link: Link): void {
  * Sends a release to all backends. Resolves as soon as the outcome is known, or after `deadlineMs`; never rejects.
  * Backends that do not answer are told again later.
  */
-export function releaseEverywhere(
-  quorum: Quorum,
-  claim: Claim,
-  deadlineMs: number,
-  onOutcome?: (outcome: ReleaseOutcome) => void,
-): Promise<ReleaseOutcome> {
-  return new Promise((resolve) =>
-    new RunningRelease(quorum, claim, { resolve, onOutcome }).start(deadlineMs),
-  );
-}
-
-/** Who hears of the outcome of a release. */
-interface Hearers {
-  readonly resolve: (outcome: ReleaseOutcome) => void;
-  /** Ahead of the other one. */
-  readonly onOutcome: ((outcome: ReleaseOutcome) => void) | undefined;
+export function releaseEverywhere(quorum: Quorum, claim: Claim, deadlineMs: number): Promise<ReleaseOutcome> {
+  return new Promise((resolve) => new RunningRelease(quorum, claim, resolve).start(deadlineMs));
 }
 
 /** Of which a busy locker has very many, as of attempts. */
@@ -124,16 +110,16 @@ class RunningRelease implements Question<ReleaseReply> {
   readonly #quorum: Quorum;
   readonly #claim: Claim;
   /** Undefined once the outcome is known. */
-  #hearers: Hearers | undefined;
+  #resolve: ((outcome: ReleaseOutcome) => void) | undefined;
   #timer: Timer | undefined;
   #released = 0;
   #denied = 0;
   #pending: number;
 
-  constructor(quorum: Quorum, claim: Claim, hearers: Hearers) {
+  constructor(quorum: Quorum, claim: Claim, resolve: (outcome: ReleaseOutcome) => void) {
     this.#quorum = quorum;
     this.#claim = claim;
-    this.#hearers = hearers;
+    this.#resolve = resolve;
     this.#pending = quorum.links.length;
   }
 
@@ -174,11 +160,9 @@ class RunningRelease implements Question<ReleaseReply> {
   }
 
   #settle(outcome: ReleaseOutcome): void {
-    const hearers = this.#hearers;
-    if (hearers === undefined) return;
-    this.#hearers = undefined;
+    if (this.#resolve === undefined) return;
     if (this.#timer !== undefined) this.#quorum.system.cancelTimer(this.#timer);
-    hearers.onOutcome?.(outcome);
-    hearers.resolve(outcome);
+    this.#resolve(outcome);
+    this.#resolve = undefined;
   }
 }

@@ -75,7 +75,6 @@ function createProcessSystem(): System {
         used = 0;
       }
       const owner = bytes.toString("hex", used, used + OWNER_BYTES);
-      bytes.fill(0, used, used + OWNER_BYTES);
       used += OWNER_BYTES;
       return owner;
     },

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Listener } from "../../src/backend.js";
 import { Told } from "../../src/adapters/shared/told.js";
 
 /** What a listener was told, in order. */
@@ -67,6 +68,29 @@ describe("an answer that is told", () => {
     told.tell(late);
     expect(await told).toBe("yes");
     expect(late.heard).toEqual(["yes"]);
+  });
+
+  it("is not kept from others by a listener that throws, which is an unhandled rejection", async () => {
+    const told = new Told<string>();
+    const careless: Listener<string> = {
+      answered() {
+        throw new Error("careless");
+      },
+      failed: () => undefined,
+    };
+    told.tell(careless);
+    const awaited = told.then((answer) => answer);
+    // Those of the test runner count it as a failure.
+    const others = process.listeners("unhandledRejection");
+    process.removeAllListeners("unhandledRejection");
+    const unhandled = new Promise((resolve) => process.once("unhandledRejection", resolve));
+    try {
+      expect(() => told.answered("yes")).not.toThrow();
+      expect(await awaited).toBe("yes");
+      expect(String(await unhandled)).toBe("Error: careless");
+    } finally {
+      for (const other of others) process.on("unhandledRejection", other);
+    }
   });
 
   it("follows a promise", async () => {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { startDeadline, type Deadline } from "../../src/lock/deadline.js";
+import { Deadline } from "../../src/lock/deadline.js";
 import { createVirtualTime, type VirtualProcess, type VirtualTime } from "../../src/testing/index.js";
 import { drain } from "./stage.js";
 
@@ -16,7 +16,7 @@ function started(deadlineMs: number): Started {
   const process = time.process();
   const overAt: number[] = [];
   const since = process.now();
-  const deadline = startDeadline(process, { since, deadlineMs }, () => overAt.push(time.trueMs()));
+  const deadline = new Deadline(process, { since, deadlineMs }, () => overAt.push(time.trueMs()));
   return { time, process, deadline, overAt };
 }
 

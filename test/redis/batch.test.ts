@@ -1,4 +1,5 @@
 /** What is asked for in one turn of the event loop travels as one call, and each operation fares as it would alone. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, expect } from "vitest";
 import { redis } from "../../src/adapters/redis.js";
 import { describeWithServer } from "../servers/needs.ts";
@@ -6,6 +7,7 @@ import type { RunningRedis } from "../servers/redis-server.ts";
 import {
   acquire,
   ALICE,
+  backendsOn,
   BOB,
   eventually,
   expectFault,
@@ -51,6 +53,39 @@ for (const name of SERVERS) {
       const released = await Promise.all(many.map((key) => session.release(key, ALICE)));
       expect(new Set(released)).toEqual(new Set(["released"]));
       expect(await scriptsRun(redisServer)).toBe(4);
+    });
+
+    test("each tells of its release in the context of whoever released", async ({
+      servers,
+      client,
+      locker,
+    }) => {
+      const three = await servers(3, { server: serverName });
+      const one = locker({ backends: backendsOn(three, client), ttlMs: 5_000, waitMs: 5_000 });
+      const requests = new AsyncLocalStorage<string>();
+      const told: (readonly [key: string, request: string | undefined])[] = [];
+      one.on("released", ({ key }) => told.push([key, requests.getStore()]));
+      await (await one.acquire("first")).release();
+      told.length = 0;
+      const keys = Array.from({ length: 10 }, (_, i) => `k${i}`);
+      const leases = await Promise.all(keys.map((key) => one.acquire(key)));
+      await Promise.all(leases.map((lease) => requests.run(lease.key, () => lease.release())));
+      expect(new Map(told)).toEqual(new Map(keys.map((key) => [key, key])));
+    });
+
+    test("are what was asked for then, whatever becomes of the request meanwhile", async ({
+      server,
+      inService,
+    }) => {
+      const session = await inService(await server({ server: serverName }));
+      const request = { key: "one", owner: ALICE, ttlMs: 5_000, proposal: proposal() };
+      const first = session.acquire(request);
+      request.key = "two";
+      const second = session.acquire(request);
+      request.key = "three";
+      await Promise.all([first, second]);
+      const locks = await Promise.all(["one", "two", "three"].map((key) => session.inspect(key)));
+      expect(locks.map(({ lock }) => lock?.owner)).toEqual([ALICE, ALICE, undefined]);
     });
 
     test("travel as one call behind a turn that was a full call and one alone", async ({

@@ -5,7 +5,7 @@
 import { atEndOfTurn } from "../shared/end-of-turn.js";
 import { Told } from "../shared/told.js";
 import type { Caller } from "./call.js";
-import type { Operation } from "./operations.js";
+import { lineOf, type Operation } from "./operations.js";
 import type { Script } from "./scripts.js";
 import type { Known, ServerMark } from "./server-mark.js";
 
@@ -70,17 +70,10 @@ export function createBatch(context: BatchContext): Batch {
   }
 
   function send(asked: readonly Asked<unknown>[], known: Known): void {
-    const keys = [markKey];
-    const texts: (string | undefined)[] = [];
-    for (const { operation } of asked) {
-      const { lock, counter, text } = operation;
-      keys.push(lock);
-      if (counter !== undefined) keys.push(counter);
-      texts.push(text);
-    }
-    const args = [known.mark, known.quarantinedUntil, texts.join("")];
+    const { keys, text } = writtenTogether(asked);
+    const args = [known.mark, known.quarantinedUntil, text];
     call
-      .run(script, keys, args, (reply) => {
+      .run(script, [markKey, ...keys], args, (reply) => {
         const answers = String(reply).split("\n");
         // Nobody may take the answer of another.
         if (answers.length === asked.length) return answers;
@@ -115,8 +108,7 @@ export function createBatch(context: BatchContext): Batch {
   }
 
   return {
-    takes: ({ text }) =>
-      text !== undefined && (crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN),
+    takes: ({ isLine }) => isLine && (crowded || collected.length > 0 || call.unanswered() >= UNANSWERED_MIN),
     add<T>(operation: Operation<T>): Promise<T> {
       const asked = new Asked(operation);
       if (collected.length === 0) atEndOfTurn(flush);
@@ -128,6 +120,33 @@ export function createBatch(context: BatchContext): Batch {
     },
     flush,
   };
+}
+
+/** Several operations as one call has them. */
+interface Written {
+  readonly operations: readonly Operation<unknown>[];
+  readonly keys: readonly string[];
+  readonly text: string;
+}
+
+/** What was written last: the backends of a quorum are mostly asked the same in a turn. */
+let last: Written | undefined;
+
+function writtenTogether(asked: readonly Asked<unknown>[]): Written {
+  if (last?.operations.length === asked.length) {
+    const { operations } = last;
+    if (asked.every(({ operation }, i) => operation === operations[i])) return last;
+  }
+  const operations = asked.map(({ operation }) => operation);
+  const keys: string[] = [];
+  let text = "";
+  for (const each of operations) {
+    keys.push(each.lock);
+    if (each.counter !== undefined) keys.push(each.counter);
+    text += lineOf(each);
+  }
+  last = { operations, keys, text };
+  return last;
 }
 
 /** What a script answers that was called under another mark than the server has. */

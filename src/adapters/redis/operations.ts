@@ -16,42 +16,82 @@ import { BackendError, show } from "../../errors.js";
 import { BATCHED } from "./scripts.js";
 import type { Known } from "./server-mark.js";
 
-/** One step to one key. */
+/** One step to one key, written only in the way in which it travels. */
 export interface Operation<T> {
   readonly kind: keyof typeof BATCHED;
   readonly lock: string;
   /** Undefined where it is not touched. */
   readonly counter: string | undefined;
-  /** Only the last one may have blanks in it. */
-  readonly args: readonly string[];
-  /** As a batch tells it: a line with its letter and its arguments; undefined where there are line breaks in one. */
-  readonly text: string | undefined;
+  /** Whether it may travel with others: only an owner may have line breaks in it, and none that a locker makes has. */
+  readonly isLine: boolean;
+  /** As its own script takes them. Only the last one may have blanks in it. */
+  args(): readonly string[];
   /** What the answer means that the server `backend` gave under `known`. */
   read(answer: string, known: Known, backend: string): T;
+}
+
+/** As a batch tells it: a line with its letter and its arguments. */
+export function lineOf(operation: Operation<unknown>): string {
+  const args = operation.args();
+  let line = BATCHED[operation.kind] + args[0];
+  for (let i = 1; i < args.length; i++) line += ` ${args[i]}`;
+  return `${line}\n`;
 }
 
 /** Where a waiter stands in line: since when, for how long, under which name. */
 export type Standing = readonly [since: string, waitsMs: string, address: string];
 
-/** Of two servers with the same `ahead`, what is in front of every key, the same request is one operation, unless it waits. */
-export function acquireOperation(
-  ahead: string,
-  request: AcquireRequest,
-  standing: Standing | undefined,
-): Operation<AcquireReply> {
-  if (standing === undefined && lastAcquire?.request === request && lastAcquire.ahead === ahead) {
-    return lastAcquire.operation;
+class Acquire implements Operation<AcquireReply> {
+  readonly kind: "acquire" | "wait";
+  readonly lock: string;
+  readonly counter: string;
+  readonly isLine: boolean;
+  readonly #ahead: string;
+  readonly #key: string;
+  readonly #owner: string;
+  readonly #ttlMs: number;
+  readonly #proposal: bigint;
+  readonly #standing: Standing | undefined;
+
+  constructor(
+    ahead: string,
+    { key, owner, ttlMs, proposal }: AcquireRequest,
+    standing: Standing | undefined,
+  ) {
+    this.kind = standing === undefined ? "acquire" : "wait";
+    this.lock = lockOf(ahead, key);
+    this.counter = counterOf(ahead, key);
+    this.isLine = !owner.includes("\n");
+    this.#ahead = ahead;
+    this.#key = key;
+    this.#owner = owner;
+    this.#ttlMs = ttlMs;
+    this.#proposal = proposal;
+    this.#standing = standing;
   }
-  const { key, owner, ttlMs, proposal } = request;
-  const begin = [String(ttlMs), proposal.toString()];
-  const mine = ownedBy(owner);
-  const { lock, counter } = namesOf(ahead, key);
-  const read = (answer: string, known: Known, backend: string): AcquireReply => {
+
+  /** Whether it is the same request to a server of the same names. Compared by what is in it, since others may use an object twice. */
+  isFor(ahead: string, { key, owner, ttlMs, proposal }: AcquireRequest): boolean {
+    return (
+      this.#owner === owner &&
+      this.#key === key &&
+      this.#proposal === proposal &&
+      this.#ttlMs === ttlMs &&
+      this.#ahead === ahead
+    );
+  }
+
+  args(): readonly string[] {
+    const [ttl, proposed, mine] = [String(this.#ttlMs), this.#proposal.toString(), ownedBy(this.#owner)];
+    return this.#standing === undefined ? [ttl, proposed, mine] : [ttl, proposed, ...this.#standing, mine];
+  }
+
+  read(answer: string, known: Known, backend: string): AcquireReply {
     const rest = answer.slice(1);
     const { identity } = known;
     switch (answer[0]) {
       case "g":
-        return { kind: "granted", fence: rest === "" ? proposal : BigInt(rest), identity };
+        return { kind: "granted", fence: rest === "" ? this.#proposal : BigInt(rest), identity };
       case "h":
       case "k": {
         const remainingMs = Number(rest) < 0 ? undefined : Number(rest);
@@ -61,36 +101,101 @@ export function acquireOperation(
       case "q":
         return quarantined(known, Number(rest));
       default:
-        throw badReply(backend, key, answer);
+        throw badReply(backend, this.#key, answer);
     }
-  };
-  if (standing !== undefined)
-    return written("wait", { lock, counter, args: [...begin, ...standing, mine], read });
-  const operation = written("acquire", { lock, counter, args: [...begin, mine], read });
-  lastAcquire = { ahead, request, operation };
-  return operation;
+  }
 }
 
-export function raiseOperation(ahead: string, request: RaiseRequest): Operation<RaiseReply> {
-  const { key, owner, fence, token } = request;
-  const args = [token.toString(), `${owner}|${fence}`];
-  return written("raise", {
-    ...namesOf(ahead, key),
-    args,
+class Release implements Operation<ReleaseReply> {
+  readonly kind: "release" | "giveBack";
+  readonly lock: string;
+  readonly counter = undefined;
+  readonly isLine: boolean;
+  readonly #ahead: string;
+  readonly #key: string;
+  readonly #owner: string;
+  readonly #standing: Standing | undefined;
+
+  constructor(ahead: string, key: string, owner: string, standing: Standing | undefined) {
+    this.kind = standing === undefined ? "release" : "giveBack";
+    this.lock = lockOf(ahead, key);
+    this.isLine = !owner.includes("\n");
+    this.#ahead = ahead;
+    this.#key = key;
+    this.#owner = owner;
+    this.#standing = standing;
+  }
+
+  /** As for an acquire. */
+  isFor(ahead: string, key: string, owner: string): boolean {
+    return this.#owner === owner && this.#key === key && this.#ahead === ahead;
+  }
+
+  args(): readonly string[] {
+    const mine = ownedBy(this.#owner);
+    return this.#standing === undefined ? [mine] : [...this.#standing, mine];
+  }
+
+  read(answer: string): ReleaseReply {
+    return answer === "d" ? "released" : "not-owner";
+  }
+}
+
+/** What was written last, other than of a waiter, whose name differs on each server. */
+let lastAcquire: Acquire | undefined;
+let lastRelease: Release | undefined;
+
+/** `ahead`: what is in front of every key of the deployment on that server. */
+export function acquireOperation(
+  ahead: string,
+  request: AcquireRequest,
+  standing: Standing | undefined,
+): Operation<AcquireReply> {
+  if (standing !== undefined) return new Acquire(ahead, request, standing);
+  if (lastAcquire?.isFor(ahead, request) !== true) lastAcquire = new Acquire(ahead, request, undefined);
+  return lastAcquire;
+}
+
+/** As {@link acquireOperation}. */
+export function releaseOperation(
+  ahead: string,
+  key: string,
+  owner: string,
+  standing: Standing | undefined,
+): Operation<ReleaseReply> {
+  if (standing !== undefined) return new Release(ahead, key, owner, standing);
+  if (lastRelease?.isFor(ahead, key, owner) !== true) lastRelease = new Release(ahead, key, owner, undefined);
+  return lastRelease;
+}
+
+export function raiseOperation(
+  ahead: string,
+  { key, owner, fence, token }: RaiseRequest,
+): Operation<RaiseReply> {
+  return {
+    kind: "raise",
+    lock: lockOf(ahead, key),
+    counter: counterOf(ahead, key),
+    isLine: !owner.includes("\n"),
+    args: () => [token.toString(), `${owner}|${fence}`],
     read(answer, _known, backend): RaiseReply {
       if (answer === "r") return "raised";
       if (answer === "n") return "refused";
       throw badReply(backend, key, answer);
     },
-  });
+  };
 }
 
-export function extendOperation(ahead: string, request: ExtendRequest): Operation<ExtendReply> {
-  const { key, owner, ttlMs, token, mayHeal } = request;
-  const args = [String(ttlMs), token.toString(), mayHeal ? "1" : "0", ownedBy(owner)];
-  return written("extend", {
-    ...namesOf(ahead, key),
-    args,
+export function extendOperation(
+  ahead: string,
+  { key, owner, ttlMs, token, mayHeal }: ExtendRequest,
+): Operation<ExtendReply> {
+  return {
+    kind: "extend",
+    lock: lockOf(ahead, key),
+    counter: counterOf(ahead, key),
+    isLine: !owner.includes("\n"),
+    args: () => [String(ttlMs), token.toString(), mayHeal ? "1" : "0", ownedBy(owner)],
     read(answer, known, backend): ExtendReply {
       const { identity } = known;
       switch (answer[0]) {
@@ -106,35 +211,7 @@ export function extendOperation(ahead: string, request: ExtendRequest): Operatio
           throw badReply(backend, key, answer);
       }
     },
-  });
-}
-
-/** As {@link acquireOperation}. */
-export function releaseOperation(
-  ahead: string,
-  key: string,
-  owner: string,
-  standing: Standing | undefined,
-): Operation<ReleaseReply> {
-  if (
-    standing === undefined &&
-    lastRelease?.owner === owner &&
-    lastRelease.key === key &&
-    lastRelease.ahead === ahead
-  ) {
-    return lastRelease.operation;
-  }
-  const { lock } = namesOf(ahead, key);
-  if (standing !== undefined)
-    return written("giveBack", {
-      lock,
-      counter: undefined,
-      args: [...standing, ownedBy(owner)],
-      read: released,
-    });
-  const operation = written("release", { lock, counter: undefined, args: [ownedBy(owner)], read: released });
-  lastRelease = { ahead, key, owner, operation };
-  return operation;
+  };
 }
 
 /** How a lock of the owner begins. */
@@ -142,42 +219,14 @@ function ownedBy(owner: string): string {
   return `${owner}|`;
 }
 
-function released(answer: string): ReleaseReply {
-  return answer === "d" ? "released" : "not-owner";
+/** The key of a lock on a server. */
+export function lockOf(ahead: string, key: string): string {
+  return `${ahead}${key}}:l`;
 }
 
-/** The keys of a lock and of its counter on a server. */
-export function namesOf(ahead: string, key: string): { readonly lock: string; readonly counter: string } {
-  return { lock: `${ahead}${key}}:l`, counter: `${ahead}${key}}:f` };
-}
-
-/** What was written last. */
-let lastAcquire:
-  | { readonly ahead: string; readonly request: AcquireRequest; readonly operation: Operation<AcquireReply> }
-  | undefined;
-let lastRelease:
-  | {
-      readonly ahead: string;
-      readonly key: string;
-      readonly owner: string;
-      readonly operation: Operation<ReleaseReply>;
-    }
-  | undefined;
-
-function written<T>(
-  kind: keyof typeof BATCHED,
-  { lock, counter, args, read }: Omit<Operation<T>, "kind" | "text">,
-): Operation<T> {
-  // Only an owner may have line breaks in it, and none that a locker makes has: it is the last one.
-  const text = args.at(-1)?.includes("\n") === true ? undefined : lineOf(BATCHED[kind], args);
-  return { kind, lock, counter, args, text, read };
-}
-
-/** As `args.join(" ")`, which is a call out of compiled code. */
-function lineOf(letter: string, args: readonly string[]): string {
-  let line = letter + args[0];
-  for (let i = 1; i < args.length; i++) line += ` ${args[i]}`;
-  return `${line}\n`;
+/** The key of the counter of a lock. */
+export function counterOf(ahead: string, key: string): string {
+  return `${ahead}${key}}:f`;
 }
 
 /** The server has a new memory, and does not vote yet. */

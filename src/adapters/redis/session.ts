@@ -24,8 +24,9 @@ import {
   acquireOperation,
   badReply,
   counterBroken,
+  counterOf,
   extendOperation,
-  namesOf,
+  lockOf,
   noLock,
   quarantined,
   raiseOperation,
@@ -98,9 +99,11 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       : underMark(operation, MARK_TRIES);
   }
 
-  function releaseAlone<T>({ lock, args, read }: Operation<T>, script: Script): Promise<T> {
+  function releaseAlone<T>(operation: Operation<T>, script: Script): Promise<T> {
     const release = (): Promise<T> =>
-      call.run(script, [lock], args, (reply) => read(String(reply), NO_MARK, name));
+      call.run(script, [operation.lock], operation.args(), (reply) =>
+        operation.read(String(reply), NO_MARK, name),
+      );
     return connection.isReady() ? release() : connection.ready(name).then(release);
   }
 
@@ -120,12 +123,12 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
   }
 
   function compareAndRun<T>(operation: Operation<T>, known: Known, triesLeft: number): Promise<T> {
-    const { kind, lock, counter = "", args } = operation;
+    const { kind, lock, counter = "" } = operation;
     const keys = isCluster ? [lock, counter] : [lock, counter, markKey];
     return call.run(
       scripts[kind],
       keys,
-      [known.mark, known.quarantinedUntil, ...args],
+      [known.mark, known.quarantinedUntil, ...operation.args()],
       (reply): T | Promise<T> => {
         if (reply !== OTHER_MARK) return operation.read(String(reply), known, name);
         mark.forget(known);
@@ -175,15 +178,14 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     release: (key, owner, ticket) => run(releaseOperation(ahead, key, owner, standing(ticket))),
 
     async forceRelease(key: string): Promise<boolean> {
-      const reply = String(await call.runWhenReady(FORCE_RELEASE, [namesOf(ahead, key).lock], []));
+      const reply = String(await call.runWhenReady(FORCE_RELEASE, [lockOf(ahead, key)], []));
       if (reply !== "0" && reply !== "1") throw badReply(name, key, reply);
       return reply === "1";
     },
 
     async inspect(key: string): Promise<KeyRecord> {
-      const names = namesOf(ahead, key);
       const [lock, remaining, counter] = texts(
-        await call.runWhenReady(INSPECT, [names.lock, names.counter], []),
+        await call.runWhenReady(INSPECT, [lockOf(ahead, key), counterOf(ahead, key)], []),
       );
       if (counter !== undefined && !/^\d+$/.test(counter)) throw counterBroken(name, key, counter);
       const found = BigInt(counter ?? 0);
@@ -202,8 +204,13 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
     },
 
     async lift(key: string, token: bigint): Promise<bigint> {
-      const { lock, counter } = namesOf(ahead, key);
-      const reply = String(await call.runWhenReady(scripts.lift, [lock, counter], [token.toString()]));
+      const reply = String(
+        await call.runWhenReady(
+          scripts.lift,
+          [lockOf(ahead, key), counterOf(ahead, key)],
+          [token.toString()],
+        ),
+      );
       if (!/^\d+$/.test(reply)) throw badReply(name, key, reply);
       return BigInt(reply);
     },
@@ -255,7 +262,7 @@ export function openSession(client: RedisLike, options: SessionOptions): Backend
       : {
           watch: inbox.watch,
           async leave(key: string, ticket: string): Promise<void> {
-            await call.runWhenReady(LEAVE, [namesOf(ahead, key).lock], [inbox.address(ticket)]);
+            await call.runWhenReady(LEAVE, [lockOf(ahead, key)], [inbox.address(ticket)]);
           },
         }),
 

@@ -19,13 +19,21 @@ export class Told<T> implements PromptAnswer<T>, Listener<T> {
   answered(answer: T): void {
     this.#settled = "answered";
     this.#outcome = answer;
-    this.#listener?.answered(answer);
+    try {
+      this.#listener?.answered(answer);
+    } catch (fault) {
+      elsewhere(fault);
+    }
   }
 
   failed(error: unknown): void {
     this.#settled = "failed";
     this.#outcome = error;
-    this.#listener?.failed(error);
+    try {
+      this.#listener?.failed(error);
+    } catch (fault) {
+      elsewhere(fault);
+    }
   }
 
   /** Gives it when that comes. */
@@ -70,16 +78,23 @@ export class Told<T> implements PromptAnswer<T>, Listener<T> {
       else {
         this.#listener = {
           answered(answer): void {
-            first?.answered(answer);
             answered(answer);
+            first?.answered(answer);
           },
           failed(error): void {
-            first?.failed(error);
             failed(error);
+            first?.failed(error);
           },
         };
       }
     });
     return this.#promise;
   }
+}
+
+/** What a listener throws must not keep others from being told; it is an unhandled rejection, as with any promise. */
+function elsewhere(fault: unknown): void {
+  void Promise.resolve().then(() => {
+    throw fault;
+  });
 }
